@@ -1,0 +1,1 @@
+//! The rat's body: kinematics and registration of keypoints to joint angles.

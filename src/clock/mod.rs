@@ -1,0 +1,1 @@
+//! Maps between clock domains, with uncertainty and valid range.

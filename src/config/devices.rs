@@ -1,0 +1,213 @@
+//! Cameras, arrays and the sync board.
+
+use mimicd_device::PixelFormat;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, check};
+
+/// Where a camera's frames come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CameraBackend {
+    /// The simulated rig.
+    Twin,
+    /// A V4L2 device.
+    V4l2,
+    /// An ordinary webcam.
+    Uvc,
+    /// GigE Vision or USB3 Vision.
+    Genicam,
+}
+
+/// One camera.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CameraConfig {
+    /// Name; also its video file's name and its name in the calibration.
+    pub name: String,
+    /// Where frames come from.
+    pub backend: CameraBackend,
+    /// Bus address, serial number or path; unused by the twin.
+    #[serde(default)]
+    pub device: String,
+    /// Pixels across.
+    pub width_px: u32,
+    /// Pixels down.
+    pub height_px: u32,
+    /// Pixel layout.
+    #[serde(default = "default_format")]
+    pub format: PixelFormat,
+    /// Exposure time.
+    #[serde(default = "default_exposure_micros")]
+    pub exposure_micros: u32,
+}
+
+const fn default_format() -> PixelFormat {
+    PixelFormat::Mono8
+}
+
+const fn default_exposure_micros() -> u32 {
+    2_000
+}
+
+/// Where an array's samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArrayBackend {
+    /// The simulated rig.
+    Twin,
+    /// Intan RHX over TCP.
+    Rhx,
+    /// A recording replayed.
+    File,
+}
+
+/// One electrode array.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArrayConfig {
+    /// Name; its table is `ephys_<name>`.
+    pub name: String,
+    /// Where samples come from.
+    pub backend: ArrayBackend,
+    /// Address (`host` for RHX) or path; unused by the twin.
+    #[serde(default)]
+    pub device: String,
+    /// Channels; four to a tetrode.
+    pub channels: usize,
+    /// Nominal sample rate.
+    #[serde(default = "default_rate_hz")]
+    pub rate_hz: f64,
+    /// Microvolts of one bit.
+    #[serde(default = "default_gain_uv_per_bit")]
+    pub gain_uv_per_bit: f64,
+    /// Bit of the digital word that carries the camera trigger line.
+    #[serde(default)]
+    pub trigger_bit: u8,
+    /// Bits of the digital word that carry the cameras' exposure lines, in camera order.
+    #[serde(default)]
+    pub exposure_bits: Vec<u8>,
+}
+
+const fn default_rate_hz() -> f64 {
+    30_000.0
+}
+
+const fn default_gain_uv_per_bit() -> f64 {
+    0.195
+}
+
+/// Where the board is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BoardBackend {
+    /// The simulated rig.
+    Twin,
+    /// A real board on a serial port.
+    Serial,
+}
+
+/// The sync board and its trigger train.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardConfig {
+    /// Where the board is.
+    pub backend: BoardBackend,
+    /// Serial port or USB serial number; empty = the only board there is.
+    #[serde(default)]
+    pub device: String,
+    /// Width of a camera trigger pulse.
+    #[serde(default = "default_trigger_width_micros")]
+    pub trigger_width_micros: u32,
+    /// Extra time of a stretched trigger period (the identity code).
+    #[serde(default = "default_stretch_micros")]
+    pub stretch_micros: u32,
+    /// Mean triggers between stretched periods.
+    #[serde(default = "default_stretch_every")]
+    pub stretch_every: u32,
+    /// Seed of the stretch positions.
+    #[serde(default)]
+    pub code_seed: u32,
+    /// How often the host pings the board for its clock map.
+    #[serde(default = "default_ping_millis")]
+    pub ping_millis: u32,
+}
+
+const fn default_trigger_width_micros() -> u32 {
+    1_000
+}
+
+const fn default_stretch_micros() -> u32 {
+    2_000
+}
+
+const fn default_stretch_every() -> u32 {
+    150
+}
+
+const fn default_ping_millis() -> u32 {
+    50
+}
+
+/// Rules over all devices.
+pub(super) fn check(
+    cameras: &[CameraConfig],
+    arrays: &[ArrayConfig],
+    board: &BoardConfig,
+    errors: &mut Vec<ConfigError>,
+) {
+    if !(1..=32).contains(&cameras.len()) {
+        errors.push(ConfigError::value("camera", format!("{} cameras", cameras.len()), "1 to 32 [[camera]] sections"));
+    }
+    if arrays.len() > 8 {
+        errors.push(ConfigError::value("array", format!("{} arrays", arrays.len()), "at most 8 [[array]] sections"));
+    }
+    check::distinct("camera.name", cameras.iter().map(|c| c.name.as_str()), errors);
+    check::distinct("array.name", arrays.iter().map(|a| a.name.as_str()), errors);
+    for camera in cameras {
+        check_camera(camera, errors);
+    }
+    for array in arrays {
+        check_array(array, cameras.len(), errors);
+    }
+    check::within("board.stretch_micros", f64::from(board.stretch_micros), 200.0..=10_000.0, errors);
+    check::within("board.stretch_every", f64::from(board.stretch_every), 4.0..=100_000.0, errors);
+    check::within("board.trigger_width_micros", f64::from(board.trigger_width_micros), 1.0..=20_000.0, errors);
+    check::within("board.ping_millis", f64::from(board.ping_millis), 5.0..=5_000.0, errors);
+}
+
+fn check_camera(camera: &CameraConfig, errors: &mut Vec<ConfigError>) {
+    let key = |field: &str| format!("camera.{}.{field}", camera.name);
+    check::slug("camera.name", &camera.name, errors);
+    check::within(&key("width_px"), f64::from(camera.width_px), 16.0..=16_384.0, errors);
+    check::within(&key("height_px"), f64::from(camera.height_px), 16.0..=16_384.0, errors);
+    check::within(&key("exposure_micros"), f64::from(camera.exposure_micros), 10.0..=1_000_000.0, errors);
+    if camera.backend != CameraBackend::Twin && camera.device.is_empty() {
+        errors.push(ConfigError::value(
+            key("device"),
+            "\"\"",
+            "a bus address, serial number or path (`mimicd devices` lists them)",
+        ));
+    }
+}
+
+fn check_array(array: &ArrayConfig, cameras: usize, errors: &mut Vec<ConfigError>) {
+    let key = |field: &str| format!("array.{}.{field}", array.name);
+    check::slug("array.name", &array.name, errors);
+    check::within(&key("rate_hz"), array.rate_hz, 1_000.0..=100_000.0, errors);
+    check::within(&key("gain_uv_per_bit"), array.gain_uv_per_bit, 1e-3..=100.0, errors);
+    check::within(&key("trigger_bit"), f64::from(array.trigger_bit), 0.0..=15.0, errors);
+    if array.channels == 0 || array.channels > 4_096 || array.channels % 4 != 0 {
+        errors.push(ConfigError::value(key("channels"), array.channels, "a multiple of 4 (tetrodes) from 4 to 4096"));
+    }
+    if !array.exposure_bits.is_empty() && array.exposure_bits.len() != cameras {
+        errors.push(ConfigError::value(
+            key("exposure_bits"),
+            format!("{:?}", array.exposure_bits),
+            format!("one bit for each of the {cameras} cameras, or none"),
+        ));
+    }
+    if array.backend != ArrayBackend::Twin && array.device.is_empty() {
+        errors.push(ConfigError::value(key("device"), "\"\"", "an address or a path"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Neural encoding models over recorded and live features.

@@ -1,0 +1,1 @@
+//! Recorded datasets in other people's formats.

@@ -1,0 +1,1 @@
+//! Camera model, calibration files, triangulation. Pure.

@@ -1,0 +1,1 @@
+//! The virtual rat: reference window, observation, policy network, physics, resets.

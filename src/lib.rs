@@ -1,0 +1,21 @@
+//! mimicd: real-time closed-loop acquisition for a behaving rat and its virtual twin.
+//!
+//! Modules are layers, listed from the ground up; a module names only modules above it in this list (`tests/tidy.rs`).
+
+pub mod body;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod encoding;
+pub mod export;
+pub mod geometry;
+pub mod imitation;
+pub mod panel;
+pub mod pipeline;
+pub mod pose;
+pub mod record;
+pub mod rules;
+pub mod spikes;
+pub mod stream;
+pub mod supervisor;
+pub mod telemetry;

@@ -1,0 +1,1 @@
+//! The lab panel: HTTP and WebSocket API and the page.

@@ -1,0 +1,1 @@
+//! Views to 3D keypoints: ONNX sessions and decoding.

@@ -1,0 +1,1 @@
+//! The recorder: journal, tables, video, manifest, recovery, verification.

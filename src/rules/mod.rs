@@ -1,0 +1,1 @@
+//! Closed-loop rules: conditions over signals, actions on outputs.

@@ -1,0 +1,1 @@
+//! Samples to spikes: filter, reference, detect, sort, bin.

@@ -1,0 +1,1 @@
+//! Rings, pools and gathering: how data moves between threads.

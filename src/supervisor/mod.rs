@@ -1,0 +1,1 @@
+//! Rig states from idle to sealing, shutdown order, service notification.
