@@ -1,0 +1,101 @@
+//! Recycling slots: memory that goes from an edge thread to its readers and comes back when the last one lets go.
+
+use std::sync::Arc;
+
+/// A fixed number of `Arc` slots. A slot is free again when every clone handed out has been dropped.
+///
+/// The number of slots is the sum of what its holders may hold at once, plus one being filled; the caller names them.
+pub struct Pool<T> {
+    slots: Vec<Arc<T>>,
+    next: usize,
+}
+
+impl<T> Pool<T> {
+    /// A pool of `slots` slots made by `make`.
+    ///
+    /// # Panics
+    /// If `slots` is zero.
+    pub fn new(slots: usize, mut make: impl FnMut() -> T) -> Self {
+        assert!(slots > 0, "a pool needs at least one slot");
+        Self { slots: (0..slots).map(|_| Arc::new(make())).collect(), next: 0 }
+    }
+
+    /// Finds a free slot, lets `fill` write it and, if `fill` returns `Ok(true)`, hands a clone out.
+    ///
+    /// Returns `Ok(None)` when `fill` had nothing; a slot is then still free.
+    ///
+    /// # Errors
+    /// [`PoolError::Exhausted`] when every slot is held by a reader, or whatever `fill` returns.
+    pub fn lease<E>(&mut self, fill: impl FnOnce(&mut T) -> Result<bool, E>) -> Result<Option<Arc<T>>, PoolError<E>> {
+        let count = self.slots.len();
+        for step in 0..count {
+            let at = (self.next + step) % count;
+            let Some(slot) = Arc::get_mut(&mut self.slots[at]) else { continue };
+            self.next = at;
+            if !fill(slot).map_err(PoolError::Fill)? {
+                return Ok(None);
+            }
+            self.next = (at + 1) % count;
+            return Ok(Some(Arc::clone(&self.slots[at])));
+        }
+        Err(PoolError::Exhausted)
+    }
+
+    /// Slots in all.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Never: a pool has at least one slot.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Slots that no reader holds.
+    pub fn free(&self) -> usize {
+        self.slots.iter().filter(|slot| Arc::strong_count(slot) == 1).count()
+    }
+}
+
+/// Why a lease failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolError<E> {
+    /// Every slot is held; the item is dropped at its source.
+    Exhausted,
+    /// Filling failed.
+    Fill(E),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(value: u32) -> impl FnOnce(&mut u32) -> Result<bool, ()> {
+        move |slot| {
+            *slot = value;
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn slots_come_back_when_the_last_reader_lets_go() {
+        let mut pool = Pool::new(2, || 0);
+        let first = pool.lease(put(1)).expect("free").expect("filled");
+        let again = Arc::clone(&first);
+        let second = pool.lease(put(2)).expect("free").expect("filled");
+        assert_eq!(pool.lease(put(3)), Err(PoolError::Exhausted));
+        drop(first);
+        assert_eq!(pool.lease(put(3)), Err(PoolError::Exhausted), "a clone is still out");
+        drop(again);
+        assert_eq!(pool.free(), 1);
+        assert_eq!(*pool.lease(put(3)).expect("free").expect("filled"), 3);
+        assert_eq!(*second, 2);
+    }
+
+    #[test]
+    fn nothing_to_fill_keeps_the_slot_free() {
+        let mut pool = Pool::new(1, || 0);
+        assert_eq!(pool.lease(|_| Ok::<_, ()>(false)), Ok(None));
+        assert_eq!(pool.free(), 1);
+    }
+}
