@@ -6,5 +6,7 @@
 //! - Truth is available through a handle of its own and never reaches the pipeline.
 
 mod error;
+pub mod rat;
+pub mod render;
 
 pub use error::SimError;

@@ -1,0 +1,1 @@
+//! Camera images of the ground-truth rat, rendered in process.
