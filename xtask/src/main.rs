@@ -1,1 +1,46 @@
-fn main() {}
+//! `cargo xtask <command>`: everything a newcomer, a developer or CI runs.
+//!
+//! Needs only cargo and (for `setup`) a network with the usual package registries. Every command may be repeated.
+
+mod bench;
+mod demo;
+mod setup;
+mod shell;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, demo, tests and benches of mimicd")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what mimicd needs: system packages, ONNX Runtime, MuJoCo, the body model. Safe to repeat.
+    Setup {
+        /// Also the pinned Python environment of the reader and peer tests.
+        #[arg(long)]
+        peers: bool,
+    },
+    /// Set up, build, run the simulated rig through the whole loop, record, reconcile, print a verdict.
+    Demo(demo::Options),
+    /// Set up and run every test.
+    Test(test::Options),
+    /// Measure the stages and the whole loop on this machine.
+    Bench(bench::Options),
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    shell::enter_workspace()?;
+    match arguments.command {
+        Command::Setup { peers } => setup::run(peers),
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    }
+}

@@ -1,0 +1,57 @@
+//! Running other programs, with errors that say which one and what to do.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Makes the workspace root the current folder, wherever cargo was called from.
+pub(crate) fn enter_workspace() -> Result<()> {
+    let root = workspace_root()?;
+    std::env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))
+}
+
+fn workspace_root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().context("xtask has no parent folder")?.to_owned())
+}
+
+/// Runs `program` with its output shown; fails when it does.
+pub(crate) fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<()> {
+    run_in(&mut Command::new(program), arguments)
+}
+
+/// Runs a prepared command with its output shown; fails when it does.
+pub(crate) fn run_in<S: AsRef<OsStr>>(command: &mut Command, arguments: &[S]) -> Result<()> {
+    command.args(arguments);
+    let shown = show(command);
+    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs `program` silently; its whole output is shown only when it fails.
+pub(crate) fn run_quiet<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let shown = show(&command);
+    let output = command.output().with_context(|| format!("cannot start `{shown}`"))?;
+    if !output.status.success() {
+        let text = [output.stdout, output.stderr].concat();
+        bail!("`{shown}` failed ({}):\n{}", output.status, String::from_utf8_lossy(&text));
+    }
+    Ok(())
+}
+
+/// Whether `program` can be started.
+pub(crate) fn exists(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
