@@ -31,10 +31,31 @@ pub struct PoseConfig {
     /// Threads inside one inference.
     #[serde(default = "default_threads")]
     pub threads: usize,
+    /// A view whose keypoint is further off than this, measured at the animal, is an outlier.
+    #[serde(default = "default_outlier_m")]
+    pub outlier_m: f64,
+    /// Keypoints under this confidence are not used in a view.
+    #[serde(default = "default_confidence_min")]
+    pub confidence_min: f64,
+    /// Bits that 16-bit cameras really use.
+    #[serde(default = "default_mono16_bits")]
+    pub mono16_bits: u32,
 }
 
 const fn default_threads() -> usize {
     1
+}
+
+const fn default_outlier_m() -> f64 {
+    0.02
+}
+
+const fn default_confidence_min() -> f64 {
+    0.1
+}
+
+const fn default_mono16_bits() -> u32 {
+    12
 }
 
 impl PoseConfig {
@@ -45,5 +66,8 @@ impl PoseConfig {
     pub(super) fn check(&self, errors: &mut Vec<ConfigError>) {
         check::file("pose.model", &self.model, errors);
         check::within("pose.threads", self.threads as f64, 1.0..=64.0, errors);
+        check::within("pose.outlier_m", self.outlier_m, 1e-4..=0.5, errors);
+        check::within("pose.confidence_min", self.confidence_min, 0.0..=1.0, errors);
+        check::within("pose.mono16_bits", f64::from(self.mono16_bits), 9.0..=16.0, errors);
     }
 }

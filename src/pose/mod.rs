@@ -1,5 +1,25 @@
 //! Views to 3D keypoints: ONNX sessions and decoding.
+//!
+//! A [`Manifest`] says what a network's tensors mean, so that a lab's own network runs without code. [`PoseStage`] cuts a
+//! crop around the animal's expected place out of every view, runs all crops as one batch, decodes sub-pixel peaks,
+//! triangulates them robustly, and follows the animal. A coarse network over whole views starts it and finds the
+//! animal again. A frame set costs one inference (two while searching); nothing is allocated outside ONNX Runtime;
+//! nothing is ever claimed from fewer than two agreeing views.
 
+mod crop;
+mod decode;
+mod error;
+mod estimate;
 mod keypoint;
+mod manifest;
+mod network;
+mod stage;
+mod track;
 
+pub use crate::config::{PoseConfig, Provider};
+pub use crop::CropBox;
+pub use error::PoseError;
+pub use estimate::{PoseEstimate, TrackState, ViewEstimate};
 pub use keypoint::Keypoint;
+pub use manifest::{CropSpec, Decode, Layout, Manifest, ModelKind, NetworkSpec, Refine, Response};
+pub use stage::PoseStage;

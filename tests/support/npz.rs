@@ -1,5 +1,7 @@
 //! Reads NumPy `.npz` archives for tests: enough of zip and npy for what `numpy.savez` writes.
 
+#![allow(dead_code, unreachable_pub, reason = "shared by several test crates")]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;

@@ -1,0 +1,299 @@
+//! Network outputs to sub-pixel peaks with confidence. Pure; allocates nothing.
+
+use super::PoseError;
+use super::manifest::{Decode, Layout, NetworkSpec, Refine, Response};
+use super::network::Output;
+
+/// Where a network saw a keypoint, in pixels of its own input image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Peak {
+    pub(super) x_px: f32,
+    pub(super) y_px: f32,
+    /// 0 to 1; 0 with `finite == false` where the output was not a number.
+    pub(super) confidence: f32,
+    pub(super) finite: bool,
+}
+
+impl Peak {
+    const NOT_FINITE: Self = Self { x_px: 0.0, y_px: 0.0, confidence: 0.0, finite: false };
+}
+
+/// Cells on each side of the peak that the mean position and the mass are taken over.
+const WINDOW_CELLS: usize = 2;
+
+/// A map's place in a tensor: `values[start + row * row_step + column * column_step]`.
+#[derive(Clone, Copy)]
+struct Map<'a> {
+    values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_step: usize,
+    column_step: usize,
+}
+
+impl Map<'_> {
+    fn at(&self, row: usize, column: usize) -> f32 {
+        self.values[row * self.row_step + column * self.column_step]
+    }
+}
+
+/// Reads peaks out of a graph's outputs as its manifest says.
+pub(super) struct Decoder {
+    decode: Decode,
+    keypoints: usize,
+    /// Input pixels of one cell, and input pixel of the first.
+    stride_px: [f32; 2],
+    first_cell_px: [f32; 2],
+    rows: usize,
+    columns: usize,
+    /// Bins of the two rows of a `simcc` graph.
+    bins: [usize; 2],
+}
+
+impl Decoder {
+    /// Checks the shapes of `outputs` (in the manifest's order) for `batch` images and `keypoints` names.
+    pub(super) fn new(
+        spec: &NetworkSpec,
+        keypoints: usize,
+        batch: usize,
+        outputs: &[Output],
+    ) -> Result<Self, PoseError> {
+        let refuse = |output: &Output, expected: String| {
+            let reason = format!("the file gives {:?}; expected {expected}", output.shape);
+            Err(PoseError::graph(&spec.file, format!("output {:?}", output.name), reason))
+        };
+        let mut decoder = Self {
+            decode: spec.decode.clone(),
+            keypoints,
+            stride_px: [1.0; 2],
+            first_cell_px: [0.0; 2],
+            rows: 0,
+            columns: 0,
+            bins: [0; 2],
+        };
+        match &spec.decode {
+            Decode::Heatmap { layout, first_cell_px, .. } => {
+                if !decoder.set_grid(spec, *layout, &outputs[0].shape, batch, *first_cell_px, -0.5) {
+                    return refuse(&outputs[0], grid_in_words(*layout, batch, keypoints));
+                }
+            }
+            Decode::HeatmapOffsets { layout, first_cell_px, .. } => {
+                if !decoder.set_grid(spec, *layout, &outputs[0].shape, batch, *first_cell_px, 0.0) {
+                    return refuse(&outputs[0], grid_in_words(*layout, batch, keypoints));
+                }
+                let (rows, columns) = (decoder.rows, decoder.columns);
+                let expected = match layout {
+                    Layout::Nchw => vec![batch, 2 * keypoints, rows, columns],
+                    Layout::Nhwc => vec![batch, rows, columns, 2 * keypoints],
+                };
+                if outputs[1].shape != expected {
+                    return refuse(&outputs[1], format!("{expected:?} (x and y for each keypoint)"));
+                }
+            }
+            Decode::Simcc { bins_per_px, .. } => {
+                let bins = [spec.width_px, spec.height_px].map(|n| (n as f32 * bins_per_px).round() as usize);
+                for (output, bins) in outputs.iter().zip(bins) {
+                    if output.shape != [batch, keypoints, bins] {
+                        return refuse(output, format!("{:?} (batch, keypoints, bins)", [batch, keypoints, bins]));
+                    }
+                }
+                decoder.bins = bins;
+                decoder.stride_px = [1.0 / bins_per_px; 2];
+            }
+            Decode::Peaks { .. } => {
+                for (output, each) in outputs.iter().zip([2, 1]) {
+                    let total: usize = output.shape.iter().product();
+                    if output.shape.first() != Some(&batch) || total != batch * keypoints * each {
+                        return refuse(output, format!("{batch} x {keypoints} x {each} values, batch first"));
+                    }
+                }
+            }
+        }
+        Ok(decoder)
+    }
+
+    /// Takes rows and columns from a score output's shape; `false` when it does not fit.
+    fn set_grid(
+        &mut self,
+        spec: &NetworkSpec,
+        layout: Layout,
+        shape: &[usize],
+        batch: usize,
+        first_cell_px: Option<f32>,
+        from_half_stride: f32,
+    ) -> bool {
+        let &[images, a, b, c] = shape else { return false };
+        let (maps, rows, columns) = match layout {
+            Layout::Nchw => (a, b, c),
+            Layout::Nhwc => (c, a, b),
+        };
+        if images != batch || maps != self.keypoints || rows < 2 || columns < 2 {
+            return false;
+        }
+        (self.rows, self.columns) = (rows, columns);
+        self.stride_px = [spec.width_px as f32 / columns as f32, spec.height_px as f32 / rows as f32];
+        self.first_cell_px = self.stride_px.map(|stride| first_cell_px.unwrap_or(0.5 * stride + from_half_stride));
+        true
+    }
+
+    /// The peak of `keypoint` in image `image` of the batch.
+    pub(super) fn peak(&self, outputs: &[Output], image: usize, keypoint: usize) -> Peak {
+        match &self.decode {
+            Decode::Heatmap { layout, response, refine, .. } => self.heatmap_peak(
+                &self.map(outputs[0].values(), *layout, image, keypoint, self.keypoints),
+                *response,
+                *refine,
+            ),
+            Decode::HeatmapOffsets { layout, response, offset_unit_px, .. } => {
+                let scores = self.map(outputs[0].values(), *layout, image, keypoint, self.keypoints);
+                let Some((row, column, value)) = highest(&scores) else { return Peak::NOT_FINITE };
+                let offset = |axis: usize| {
+                    let map = self.map(outputs[1].values(), *layout, image, 2 * keypoint + axis, 2 * self.keypoints);
+                    map.at(row, column) * offset_unit_px
+                };
+                self.peak_at(column as f32, row as f32, confidence(value, *response), [offset(0), offset(1)])
+            }
+            Decode::Simcc { .. } => self.simcc_peak(outputs, image * self.keypoints + keypoint),
+            Decode::Peaks { .. } => {
+                let at = image * self.keypoints + keypoint;
+                let (positions, values) = (outputs[0].values(), outputs[1].values());
+                finite_peak(positions[2 * at], positions[2 * at + 1], values[at])
+            }
+        }
+    }
+
+    fn map<'a>(&self, values: &'a [f32], layout: Layout, image: usize, map: usize, maps: usize) -> Map<'a> {
+        let cells = self.rows * self.columns;
+        let (start, row_step, column_step) = match layout {
+            Layout::Nchw => ((image * maps + map) * cells, self.columns, 1),
+            Layout::Nhwc => (image * cells * maps + map, self.columns * maps, maps),
+        };
+        Map { values: &values[start..], rows: self.rows, columns: self.columns, row_step, column_step }
+    }
+
+    fn heatmap_peak(&self, map: &Map<'_>, response: Response, refine: Refine) -> Peak {
+        let Some((row, column, value)) = highest(map) else { return Peak::NOT_FINITE };
+        let total = if response == Response::Softmax { exp_sum(map, value) } else { 1.0 };
+        let weight = |v: f32| match response {
+            Response::Softmax => (v - value).exp() / total,
+            Response::Sigmoid => logistic(v),
+            Response::Peak | Response::Probability => v.max(0.0),
+        };
+        let (mut mass, mut x_sum, mut y_sum) = (0.0, 0.0, 0.0);
+        for r in row.saturating_sub(WINDOW_CELLS)..(row + WINDOW_CELLS + 1).min(map.rows) {
+            for c in column.saturating_sub(WINDOW_CELLS)..(column + WINDOW_CELLS + 1).min(map.columns) {
+                let w = weight(map.at(r, c));
+                mass += w;
+                x_sum += w * c as f32;
+                y_sum += w * r as f32;
+            }
+        }
+        let confidence = match response {
+            Response::Probability | Response::Softmax => mass.clamp(0.0, 1.0),
+            Response::Peak | Response::Sigmoid => confidence(value, response),
+        };
+        let (x, y) = match refine {
+            Refine::Mean if mass > 0.0 => (x_sum / mass, y_sum / mass),
+            Refine::Quadratic => {
+                let along = |before: Option<f32>, after: Option<f32>| match (before, after) {
+                    (Some(before), Some(after)) => vertex(before, value, after),
+                    _ => 0.0,
+                };
+                let left = (column > 0).then(|| map.at(row, column - 1));
+                let right = (column + 1 < map.columns).then(|| map.at(row, column + 1));
+                let above = (row > 0).then(|| map.at(row - 1, column));
+                let below = (row + 1 < map.rows).then(|| map.at(row + 1, column));
+                (column as f32 + along(left, right), row as f32 + along(above, below))
+            }
+            Refine::Mean | Refine::None => (column as f32, row as f32),
+        };
+        self.peak_at(x, y, confidence, [0.0; 2])
+    }
+
+    fn simcc_peak(&self, outputs: &[Output], at: usize) -> Peak {
+        let row = |axis: usize| {
+            let bins = self.bins[axis];
+            let values = &outputs[axis].values()[at * bins..(at + 1) * bins];
+            let map = Map { values, rows: 1, columns: bins, row_step: bins, column_step: 1 };
+            highest(&map).map(|(_, bin, value)| (bin as f32, value))
+        };
+        let (Some((x, x_value)), Some((y, y_value))) = (row(0), row(1)) else { return Peak::NOT_FINITE };
+        self.peak_at(x, y, x_value.min(y_value).clamp(0.0, 1.0), [0.0; 2])
+    }
+
+    fn peak_at(&self, column: f32, row: f32, confidence: f32, offset_px: [f32; 2]) -> Peak {
+        let x = self.first_cell_px[0] + column * self.stride_px[0] + offset_px[0];
+        let y = self.first_cell_px[1] + row * self.stride_px[1] + offset_px[1];
+        finite_peak(x, y, confidence)
+    }
+}
+
+fn finite_peak(x_px: f32, y_px: f32, confidence: f32) -> Peak {
+    if x_px.is_finite() && y_px.is_finite() && confidence.is_finite() {
+        Peak { x_px, y_px, confidence: confidence.clamp(0.0, 1.0), finite: true }
+    } else {
+        Peak::NOT_FINITE
+    }
+}
+
+fn grid_in_words(layout: Layout, batch: usize, keypoints: usize) -> String {
+    match layout {
+        Layout::Nchw => format!("[{batch}, {keypoints}, rows, columns]"),
+        Layout::Nhwc => format!("[{batch}, rows, columns, {keypoints}]"),
+    }
+}
+
+fn logistic(value: f32) -> f32 {
+    1.0 / (1.0 + (-value).exp())
+}
+
+fn confidence(value: f32, response: Response) -> f32 {
+    if response == Response::Sigmoid { logistic(value) } else { value.clamp(0.0, 1.0) }
+}
+
+fn exp_sum(map: &Map<'_>, highest: f32) -> f32 {
+    let cells = (0..map.rows).flat_map(|r| (0..map.columns).map(move |c| (r, c)));
+    cells.map(|(r, c)| (map.at(r, c) - highest).exp()).sum()
+}
+
+/// Offset of the parabola's vertex from the middle sample, at most half a cell.
+fn vertex(before: f32, middle: f32, after: f32) -> f32 {
+    let bend = before - 2.0 * middle + after;
+    if bend < 0.0 { (0.5 * (before - after) / bend).clamp(-0.5, 0.5) } else { 0.0 }
+}
+
+/// Row, column and value of the highest cell; `None` when any cell is not finite.
+fn highest(map: &Map<'_>) -> Option<(usize, usize, f32)> {
+    const LANES: usize = 8;
+    let mut best: Option<(usize, f32)> = None;
+    let mut sum = 0.0f32;
+    for row in 0..map.rows {
+        let value = if map.column_step == 1 {
+            let cells = &map.values[row * map.row_step..][..map.columns];
+            let (mut lanes, mut sums) = ([f32::MIN; LANES], [0.0; LANES]);
+            let chunks = cells.chunks_exact(LANES);
+            for &cell in chunks.remainder() {
+                sums[0] += cell;
+                lanes[0] = if cell > lanes[0] { cell } else { lanes[0] };
+            }
+            for chunk in chunks {
+                for lane in 0..LANES {
+                    sums[lane] += chunk[lane];
+                    lanes[lane] = if chunk[lane] > lanes[lane] { chunk[lane] } else { lanes[lane] };
+                }
+            }
+            sum += sums.iter().sum::<f32>();
+            lanes.iter().fold(f32::MIN, |a, &b| if b > a { b } else { a })
+        } else {
+            let cells = (0..map.columns).map(|c| map.at(row, c));
+            sum += cells.clone().sum::<f32>();
+            cells.fold(f32::MIN, |a, b| if b > a { b } else { a })
+        };
+        if best.is_none_or(|(_, highest)| value > highest) {
+            best = Some((row, value));
+        }
+    }
+    let (row, value) = best.filter(|_| sum.is_finite())?;
+    let column = (0..map.columns).find(|&c| map.at(row, c) == value)?;
+    Some((row, column, value))
+}

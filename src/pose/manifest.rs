@@ -1,0 +1,306 @@
+//! Model manifests: the TOML beside an ONNX file that says what its tensors mean.
+//!
+//! ```toml
+//! name = "pose-twin"
+//! kind = "multiview"
+//! keypoints = ["Snout", "EarL"]
+//! skeleton = [["Snout", "EarL"]]
+//!
+//! [crop]
+//! width_m = 0.32
+//!
+//! [network]                 # runs on a crop around the animal, in every view
+//! file = "keypoints.onnx"
+//! width_px = 128
+//! height_px = 128
+//! scale = 0.00392156862745098
+//! [network.decode]
+//! kind = "heatmap"
+//! output = "heatmaps"
+//! response = "probability"
+//!
+//! [coarse]                  # runs on the whole view and finds the animal's centre
+//! file = "centre.onnx"
+//! …
+//! ```
+//!
+//! Nothing about a graph is guessed: what is not written here has a fixed default, and a graph that disagrees is refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::PoseError;
+
+/// How views become 3D keypoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// A 2D network in every view, then triangulation.
+    Multiview,
+}
+
+/// Order of an image tensor's dimensions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Batch, channels, rows, columns.
+    #[default]
+    Nchw,
+    /// Batch, rows, columns, channels.
+    Nhwc,
+}
+
+/// What a heat map's values mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Response {
+    /// The peak is the confidence (0 to 1).
+    #[default]
+    Peak,
+    /// The logistic function of the peak is the confidence.
+    Sigmoid,
+    /// The map sums to one; the mass around the peak is the confidence.
+    Probability,
+    /// A softmax over the map makes it sum to one.
+    Softmax,
+}
+
+/// How a heat map's peak is placed between cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refine {
+    /// Mean position of the cells around the peak, weighted by their values.
+    #[default]
+    Mean,
+    /// Vertex of the parabola through the peak and its neighbours, along each axis.
+    Quadratic,
+    /// The cell's centre.
+    None,
+}
+
+/// How the graph's outputs become pixels of its input image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Decode {
+    /// One map for each keypoint (SLEAP confidence maps, Lightning Pose, our own).
+    Heatmap {
+        /// Name of the output.
+        output: String,
+        /// Order of its dimensions.
+        #[serde(default)]
+        layout: Layout,
+        /// What its values mean.
+        #[serde(default)]
+        response: Response,
+        /// Placement between cells.
+        #[serde(default)]
+        refine: Refine,
+        /// Input pixel of the first cell; by default the middle of the pixels it covers, `(stride - 1) / 2`.
+        #[serde(default)]
+        first_cell_px: Option<f32>,
+    },
+    /// Score maps and location refinement (DeepLabCut): pixel = cell centre + offset.
+    HeatmapOffsets {
+        /// Name of the score output, one map for each keypoint.
+        output: String,
+        /// Name of the offset output, x and y for each keypoint in turn.
+        offsets: String,
+        /// Order of the dimensions of both.
+        #[serde(default)]
+        layout: Layout,
+        /// What the scores mean.
+        #[serde(default)]
+        response: Response,
+        /// Pixels of one unit of offset.
+        #[serde(default = "default_offset_unit_px")]
+        offset_unit_px: f32,
+        /// Input pixel of the first cell; by default half the stride.
+        #[serde(default)]
+        first_cell_px: Option<f32>,
+    },
+    /// One row of scores along x and one along y for each keypoint (RTMPose).
+    Simcc {
+        /// Name of the output along x.
+        x: String,
+        /// Name of the output along y.
+        y: String,
+        /// Bins of one input pixel.
+        #[serde(default = "default_bins_per_px")]
+        bins_per_px: f32,
+    },
+    /// Peaks found inside the graph (sleap-nn exports): positions and their values.
+    Peaks {
+        /// Name of the positions output, (batch, …, keypoints, 2), input pixels.
+        positions: String,
+        /// Name of the values output, (batch, …, keypoints).
+        values: String,
+    },
+}
+
+/// Unit of DeepLabCut's location refinement: its networks are trained with offsets divided by this.
+const fn default_offset_unit_px() -> f32 {
+    7.2801
+}
+
+/// RTMPose splits each pixel in two bins.
+const fn default_bins_per_px() -> f32 {
+    2.0
+}
+
+impl Decode {
+    /// Names of the outputs that are read.
+    pub fn outputs(&self) -> Vec<&str> {
+        match self {
+            Self::Heatmap { output, .. } => vec![output],
+            Self::HeatmapOffsets { output, offsets, .. } => vec![output, offsets],
+            Self::Simcc { x, y, .. } => vec![x, y],
+            Self::Peaks { positions, values } => vec![positions, values],
+        }
+    }
+}
+
+/// One ONNX graph that takes images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// The ONNX file, relative to the manifest.
+    pub file: PathBuf,
+    /// Name of the image input; may be left out when there is one input.
+    #[serde(default)]
+    pub input: Option<String>,
+    /// Order of the image's dimensions.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Image width.
+    pub width_px: u32,
+    /// Image height.
+    pub height_px: u32,
+    /// Grey is repeated into this many channels.
+    #[serde(default = "default_channels")]
+    pub channels: usize,
+    /// The network sees `(pixel * scale - mean) / sd`.
+    #[serde(default = "default_scale")]
+    pub scale: f32,
+    /// One value, or one for each channel.
+    #[serde(default = "default_mean")]
+    pub mean: Vec<f32>,
+    /// One value, or one for each channel.
+    #[serde(default = "default_sd")]
+    pub sd: Vec<f32>,
+    /// What the outputs mean.
+    pub decode: Decode,
+}
+
+const fn default_channels() -> usize {
+    1
+}
+
+const fn default_scale() -> f32 {
+    1.0
+}
+
+fn default_mean() -> Vec<f32> {
+    vec![0.0]
+}
+
+fn default_sd() -> Vec<f32> {
+    vec![1.0]
+}
+
+/// The part of a view that the network sees.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CropSpec {
+    /// Width (and height) at the animal's distance, metres; the network was trained with animals of this size in its image.
+    pub width_m: f64,
+}
+
+/// A whole manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name, written into recordings.
+    pub name: String,
+    /// How views become keypoints.
+    pub kind: ModelKind,
+    /// Keypoint names in the order of the graph's output.
+    pub keypoints: Vec<String>,
+    /// Pairs of keypoint names to draw.
+    #[serde(default)]
+    pub skeleton: Vec<[String; 2]>,
+    /// The crop around the animal.
+    pub crop: CropSpec,
+    /// Finds the keypoints in a crop.
+    pub network: NetworkSpec,
+    /// Finds the animal in the whole view; without it, a moving animal is found against the background.
+    #[serde(default)]
+    pub coarse: Option<NetworkSpec>,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest; file names in it become relative to its folder.
+    ///
+    /// # Errors
+    /// [`PoseError::Unreadable`], [`PoseError::Manifest`].
+    pub fn load(path: &Path) -> Result<Self, PoseError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| PoseError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+        let mut manifest: Self = toml::from_str(&text)
+            .map_err(|error| PoseError::manifest(path, "TOML", error.to_string().trim_end().to_owned()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for network in std::iter::once(&mut manifest.network).chain(&mut manifest.coarse) {
+            network.file = folder.join(&network.file);
+        }
+        manifest.check(path)?;
+        Ok(manifest)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), PoseError> {
+        let fail = |place: &str, reason: String| Err(PoseError::manifest(path, place, reason));
+        if self.keypoints.is_empty() || self.keypoints.len() > 256 {
+            return fail("keypoints", format!("{} names, expected 1 to 256", self.keypoints.len()));
+        }
+        for (i, name) in self.keypoints.iter().enumerate() {
+            if self.keypoints[..i].contains(name) {
+                return fail("keypoints", format!("{name:?} twice, expected distinct names"));
+            }
+        }
+        if let Some(name) = self.skeleton.iter().flatten().find(|name| !self.keypoints.contains(name)) {
+            return fail("skeleton", format!("{name:?} is not one of the keypoints {}", self.keypoints.join(", ")));
+        }
+        if !(0.01..=5.0).contains(&self.crop.width_m) {
+            return fail("crop.width_m", format!("{}, expected 0.01 to 5 metres", self.crop.width_m));
+        }
+        for (key, network) in [("network", Some(&self.network)), ("coarse", self.coarse.as_ref())] {
+            if let Some((place, reason)) = network.and_then(NetworkSpec::fault) {
+                return fail(&format!("{key}.{place}"), reason);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl NetworkSpec {
+    /// What is wrong with it: place and reason.
+    fn fault(&self) -> Option<(&'static str, String)> {
+        let fits = |values: &[f32]| values.len() == 1 || values.len() == self.channels;
+        if !self.file.is_file() {
+            return Some(("file", format!("{}: no such file", self.file.display())));
+        }
+        if !(8..=4096).contains(&self.width_px) || !(8..=4096).contains(&self.height_px) {
+            return Some(("width_px", format!("{} x {} px, expected 8 to 4096", self.width_px, self.height_px)));
+        }
+        if self.channels != 1 && self.channels != 3 {
+            return Some(("channels", format!("{}, expected 1 or 3", self.channels)));
+        }
+        if !fits(&self.mean) || !fits(&self.sd) {
+            let found = format!("{} means and {} sds", self.mean.len(), self.sd.len());
+            return Some(("mean", format!("{found}, expected one or {} of each", self.channels)));
+        }
+        if self.sd.iter().any(|sd| !(*sd > 0.0)) || !(self.scale > 0.0) {
+            return Some(("sd", format!("scale {} and sd {:?}, expected positive numbers", self.scale, self.sd)));
+        }
+        None
+    }
+}

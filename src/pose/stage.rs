@@ -1,0 +1,304 @@
+//! The pose stage: frame set in, 3D keypoints out.
+
+use mimicd_device::{Frame, Integrity};
+use nalgebra::{Vector2, Vector3};
+
+use super::crop::{CropBox, Cropper};
+use super::decode::Decoder;
+use super::manifest::{Manifest, NetworkSpec};
+use super::network::Network;
+use super::track::Tracker;
+use super::{Keypoint, PoseConfig, PoseError, PoseEstimate, TrackState};
+use crate::clock::host_now;
+use crate::geometry::{
+    Calibration, CameraModel, Observation, Triangulated, TriangulationOptions, VIEWS_MAX, triangulate_robust,
+};
+
+/// A keypoint counts for the animal's place from this confidence on.
+const PLACE_CONFIDENCE_MIN: f32 = 0.25;
+/// The animal is seen when at least this share of its keypoints counts.
+const SEEN_SHARE_MIN: f64 = 0.25;
+/// Reprojection error, as a share of the outlier limit, at which the confidence is halved.
+const RESIDUAL_HALF_SHARE: f32 = 0.5;
+
+/// A network with what turns frames into its input and its output into peaks.
+struct Seer {
+    network: Network,
+    cropper: Cropper,
+    decoder: Decoder,
+}
+
+impl Seer {
+    fn load(spec: &NetworkSpec, keypoints: usize, views: usize, config: &PoseConfig) -> Result<Self, PoseError> {
+        let network = Network::load(spec, views, config.provider, config.threads)?;
+        let decoder = Decoder::new(spec, keypoints, views, network.outputs())?;
+        Ok(Self { network, decoder, cropper: Cropper::new(spec, config.mono16_bits) })
+    }
+
+    /// Resamples the crop of view `view` into the batch; `false` when there is nothing to see in it.
+    fn look(&mut self, view: usize, frame: &Frame, crop: &CropBox) -> bool {
+        let length = self.cropper.image_len();
+        let image = &mut self.network.input_mut()[view * length..(view + 1) * length];
+        let brightness = self.cropper.fill(frame, crop, image);
+        !brightness.is_blind()
+    }
+
+    /// Blackens the image of a view that is not used, so that nothing of an older frame is in the batch.
+    fn cover(&mut self, view: usize) {
+        let length = self.cropper.image_len();
+        self.network.input_mut()[view * length..(view + 1) * length].fill(0.0);
+    }
+
+    /// Frame pixels and confidence of a keypoint in a view; `None` where the network gave no number.
+    fn keypoint_px(&self, view: usize, keypoint: usize, crop: &CropBox, spec: &NetworkSpec) -> Option<[f32; 3]> {
+        let peak = self.decoder.peak(self.network.outputs(), view, keypoint);
+        peak.finite.then(|| {
+            [
+                crop.left_px + (peak.x_px + 0.5) * crop.width_px / spec.width_px as f32,
+                crop.top_px + (peak.y_px + 0.5) * crop.height_px / spec.height_px as f32,
+                peak.confidence,
+            ]
+        })
+    }
+}
+
+/// Views to 3D keypoints. After [`PoseStage::load`], [`PoseStage::estimate`] allocates nothing outside ONNX Runtime.
+pub struct PoseStage {
+    manifest: Manifest,
+    cameras: Vec<CameraModel>,
+    options: TriangulationOptions,
+    fine: Seer,
+    coarse: Option<Seer>,
+    tracker: Tracker,
+    crops: Vec<Option<CropBox>>,
+    poisoned: bool,
+}
+
+impl PoseStage {
+    /// Opens the model and binds it to a rig; `calibration` must already be for the rig's frames
+    /// ([`Calibration::for_frames`]).
+    ///
+    /// # Errors
+    /// [`PoseError`] names the file, what it offers and what was expected.
+    pub fn load(config: &PoseConfig, calibration: &Calibration) -> Result<Self, PoseError> {
+        let manifest = Manifest::load(&config.model)?;
+        let cameras = calibration.cameras.clone();
+        if cameras.len() < 2 || cameras.len() > VIEWS_MAX {
+            return Err(PoseError::Rig { reason: format!("{} cameras, expected 2 to {VIEWS_MAX}", cameras.len()) });
+        }
+        if let Some(camera) = cameras.iter().find(|c| c.width_px == 0 || c.height_px == 0) {
+            return Err(PoseError::Rig {
+                reason: format!(
+                    "camera {:?}: the calibration has no image size, expected the frames' size",
+                    camera.name
+                ),
+            });
+        }
+        let fine = Seer::load(&manifest.network, manifest.keypoints.len(), cameras.len(), config)?;
+        let coarse = match &manifest.coarse {
+            Some(spec) => Some(Seer::load(spec, 1, cameras.len(), config)?),
+            None => None,
+        };
+        let outlier_px = config.outlier_m * pixels_per_metre(&cameras, &calibration.centre_m());
+        let options = TriangulationOptions {
+            outlier_px,
+            confidence_min: config.confidence_min,
+            ..TriangulationOptions::default()
+        };
+        let crops = vec![None; cameras.len()];
+        Ok(Self { manifest, cameras, options, fine, coarse, tracker: Tracker::default(), crops, poisoned: false })
+    }
+
+    /// Names in the order of [`PoseEstimate::keypoints`].
+    pub fn keypoint_names(&self) -> &[String] {
+        &self.manifest.keypoints
+    }
+
+    /// The model's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// An estimate of the right size, to be filled by [`PoseStage::estimate`].
+    pub fn blank(&self) -> PoseEstimate {
+        PoseEstimate::sized(self.manifest.keypoints.len(), self.cameras.len())
+    }
+
+    /// Fault injection: the network's next input is not a number.
+    pub fn poison_next(&mut self) {
+        self.poisoned = true;
+    }
+
+    /// Forgets where the animal was.
+    pub fn reset(&mut self) {
+        self.tracker = Tracker::default();
+    }
+
+    /// Estimates the pose of one frame set; `views[i]` is camera `i`'s frame, `None` when it is missing.
+    ///
+    /// Never fails: what cannot be seen has confidence 0, and `out.integrity` says what was wrong.
+    pub fn estimate(&mut self, views: &[Option<&Frame>], out: &mut PoseEstimate) {
+        out.clear(self.manifest.keypoints.len(), self.cameras.len());
+        let predicted = match self.tracker.predicted_m() {
+            Some(centre) => Some(centre),
+            None => self.search(views, out),
+        };
+        let Some(centre) = predicted else {
+            out.integrity |= Integrity::PARTIAL;
+            return;
+        };
+        self.aim(views, &centre);
+        let seen = self.observe(views, out).then(|| self.solve(out)).flatten();
+        match seen {
+            Some(centre) => self.tracker.seen(centre),
+            None => self.tracker.missed(),
+        }
+        out.state = self.tracker.state();
+        let missing = out.keypoints.iter().any(|k| k.confidence <= 0.0);
+        if missing || self.crops.iter().any(Option::is_none) {
+            out.integrity |= Integrity::PARTIAL;
+        }
+    }
+
+    /// Finds the animal's centre in whole views.
+    fn search(&mut self, views: &[Option<&Frame>], out: &mut PoseEstimate) -> Option<Vector3<f64>> {
+        let (coarse, spec) = (self.coarse.as_mut()?, self.manifest.coarse.as_ref()?);
+        for (view, crop) in self.crops.iter_mut().enumerate() {
+            let camera = &self.cameras[view];
+            let whole = CropBox::whole(camera.width_px, camera.height_px);
+            let frame = usable(views.get(view).copied().flatten(), camera);
+            *crop = frame.filter(|frame| coarse.look(view, frame, &whole)).map(|_| whole);
+            if crop.is_none() {
+                coarse.cover(view);
+            }
+        }
+        let started = host_now();
+        let ran = coarse.network.run();
+        out.inference = out.inference + (host_now() - started);
+        if ran.is_err() {
+            out.integrity |= Integrity::CORRUPT;
+            return None;
+        }
+        let mut observations = [Observation::NONE; VIEWS_MAX];
+        for (view, crop) in self.crops.iter().enumerate() {
+            let Some(crop) = crop else { continue };
+            match coarse.keypoint_px(view, 0, crop, spec) {
+                Some([x, y, confidence]) => {
+                    let pixel = Vector2::new(f64::from(x), f64::from(y));
+                    observations[view] = Observation { pixel, confidence: f64::from(confidence) };
+                }
+                None => out.integrity |= Integrity::NOT_FINITE,
+            }
+        }
+        // The centre of an animal is not a point of it: views may disagree by a part of its width.
+        let options = TriangulationOptions { outlier_px: 3.0 * self.options.outlier_px, ..self.options };
+        let found = triangulate_robust(&self.cameras, &observations[..self.cameras.len()], &options)?;
+        self.tracker.start(found.xyz_m);
+        Some(found.xyz_m)
+    }
+
+    /// Chooses each view's crop around the animal's expected centre.
+    fn aim(&mut self, views: &[Option<&Frame>], centre: &Vector3<f64>) {
+        for (view, camera) in self.cameras.iter().enumerate() {
+            self.crops[view] = usable(views.get(view).copied().flatten(), camera).and_then(|frame| {
+                let pixel = camera.project(centre)?;
+                let side_px = self.manifest.crop.width_m * camera.focal_px() / camera.depth_m(centre);
+                let crop = CropBox::square([pixel.x, pixel.y], side_px);
+                (camera.sees(&pixel) && self.fine.look(view, frame, &crop)).then_some(crop)
+            });
+            if self.crops[view].is_none() {
+                self.fine.cover(view);
+            }
+        }
+    }
+
+    /// Runs the network and reads the peaks into `out.views`; `false` when the network failed.
+    fn observe(&mut self, views: &[Option<&Frame>], out: &mut PoseEstimate) -> bool {
+        debug_assert_eq!(views.len(), self.cameras.len(), "one entry for each camera");
+        if std::mem::take(&mut self.poisoned) {
+            self.fine.network.input_mut().fill(f32::NAN);
+        }
+        let started = host_now();
+        let ran = self.fine.network.run();
+        out.inference = out.inference + (host_now() - started);
+        if ran.is_err() {
+            out.integrity |= Integrity::CORRUPT;
+            return false;
+        }
+        for (view, crop) in self.crops.iter().enumerate() {
+            let Some(crop) = crop else { continue };
+            let estimate = &mut out.views[view];
+            estimate.crop = *crop;
+            for (keypoint, seen) in estimate.keypoints_px.iter_mut().enumerate() {
+                match self.fine.keypoint_px(view, keypoint, crop, &self.manifest.network) {
+                    Some(found) => *seen = found,
+                    None => out.integrity |= Integrity::NOT_FINITE,
+                }
+            }
+        }
+        true
+    }
+
+    /// Triangulates every keypoint; gives the animal's centre when enough of it was seen.
+    fn solve(&self, out: &mut PoseEstimate) -> Option<Vector3<f64>> {
+        let mut sum = Vector3::zeros();
+        let mut count = 0;
+        for index in 0..out.keypoints.len() {
+            let mut observations = [Observation::NONE; VIEWS_MAX];
+            for (observation, view) in observations.iter_mut().zip(&out.views) {
+                let [x, y, confidence] = view.keypoints_px[index];
+                observation.pixel = Vector2::new(f64::from(x), f64::from(y));
+                observation.confidence = f64::from(confidence);
+            }
+            let observations = &observations[..self.cameras.len()];
+            let Some(found) = triangulate_robust(&self.cameras, observations, &self.options) else { continue };
+            let keypoint = self.keypoint(&found, observations);
+            if keypoint.confidence >= PLACE_CONFIDENCE_MIN {
+                sum += found.xyz_m;
+                count += 1;
+            }
+            out.keypoints[index] = keypoint;
+        }
+        let enough = f64::from(count) >= (SEEN_SHARE_MIN * out.keypoints.len() as f64).max(1.0);
+        enough.then(|| sum / f64::from(count))
+    }
+
+    /// Confidence in 3D: how sure the views that agree are, lessened when few agree and when they agree badly.
+    fn keypoint(&self, found: &Triangulated, observations: &[Observation]) -> Keypoint {
+        let used = observations.iter().enumerate().filter(|(view, _)| found.views >> view & 1 == 1);
+        let count = found.views.count_ones() as f32;
+        let mean = used.map(|(_, o)| o.confidence as f32).sum::<f32>() / count;
+        let share = found.residual_px as f32 / (RESIDUAL_HALF_SHARE * self.options.outlier_px as f32);
+        // Two views cannot contradict each other across their epipolar lines, three can.
+        let support = if found.views.count_ones() < 3 { 0.6 } else { 1.0 };
+        Keypoint {
+            xyz_m: found.xyz_m.into(),
+            confidence: mean * support / (1.0 + share * share),
+            views: found.views,
+            residual_px: found.residual_px as f32,
+            covariance_m2: found.covariance_m2.map(|v| v as f32),
+        }
+    }
+
+    /// Time inside ONNX Runtime is in [`PoseEstimate::inference`]; this is the state that the next set starts from.
+    pub fn state(&self) -> TrackState {
+        self.tracker.state()
+    }
+}
+
+/// The frame, if its content can be trusted and it is of the calibrated size.
+fn usable<'a>(frame: Option<&'a Frame>, camera: &CameraModel) -> Option<&'a Frame> {
+    frame.filter(|frame| {
+        let spoiled = Integrity::CORRUPT | Integrity::FROZEN | Integrity::STALE;
+        frame.geometry.width_px == camera.width_px
+            && frame.geometry.height_px == camera.height_px
+            && !frame.integrity.intersects(spoiled)
+    })
+}
+
+/// Median over the cameras of the pixels that one metre covers where they look.
+fn pixels_per_metre(cameras: &[CameraModel], centre_m: &Vector3<f64>) -> f64 {
+    let mut scales: Vec<f64> = cameras.iter().map(|c| c.focal_px() / c.depth_m(centre_m).max(0.05)).collect();
+    scales.sort_by(f64::total_cmp);
+    scales[scales.len() / 2]
+}
