@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-use super::mat::{MatArray, MatValue};
+use super::mat_value::{MatArray, MatValue};
 
 /// Where and why the bytes make no sense.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod error;
 pub mod mat;
 mod mat_calibration;
 mod mat_read;
+mod mat_value;
 mod opencv_yaml;
 mod toml_calibration;
 mod triangulate;

@@ -49,7 +49,7 @@ pub struct PoseEstimate {
     /// `PARTIAL`: a view or a keypoint is missing; `NOT_FINITE`: a network gave something that is not a number;
     /// `CORRUPT`: a network failed to run.
     pub integrity: Integrity,
-    /// Time inside ONNX Runtime.
+    /// Time inside ONNX Runtime; zero where the stage has no clock (`PoseStage::set_clock`).
     pub inference: Span,
 }
 

@@ -1,6 +1,6 @@
 //! The pose stage: frame set in, 3D keypoints out.
 
-use mimicd_device::{Frame, Integrity};
+use mimicd_device::{Frame, HostTime, Integrity};
 use nalgebra::{Vector2, Vector3};
 
 use super::crop::{CropBox, Cropper};
@@ -9,7 +9,6 @@ use super::manifest::{Manifest, NetworkSpec};
 use super::network::Network;
 use super::track::Tracker;
 use super::{Keypoint, PoseConfig, PoseError, PoseEstimate, TrackState};
-use crate::clock::host_now;
 use crate::geometry::{
     Calibration, CameraModel, Observation, Triangulated, TriangulationOptions, VIEWS_MAX, triangulate_robust,
 };
@@ -26,13 +25,14 @@ struct Seer {
     network: Network,
     cropper: Cropper,
     decoder: Decoder,
+    clock: Option<fn() -> HostTime>,
 }
 
 impl Seer {
     fn load(spec: &NetworkSpec, keypoints: usize, views: usize, config: &PoseConfig) -> Result<Self, PoseError> {
         let network = Network::load(spec, views, config.provider, config.threads)?;
         let decoder = Decoder::new(spec, keypoints, views, network.outputs())?;
-        Ok(Self { network, decoder, cropper: Cropper::new(spec, config.mono16_bits) })
+        Ok(Self { network, decoder, cropper: Cropper::new(spec, config.mono16_bits), clock: None })
     }
 
     /// Resamples the crop of view `view` into the batch; `false` when there is nothing to see in it.
@@ -47,6 +47,19 @@ impl Seer {
     fn cover(&mut self, view: usize) {
         let length = self.cropper.image_len();
         self.network.input_mut()[view * length..(view + 1) * length].fill(0.0);
+    }
+
+    /// Runs the network; `false` when it failed.
+    fn run(&mut self, out: &mut PoseEstimate) -> bool {
+        let started = self.clock.map(|now| now());
+        let ran = self.network.run();
+        if let (Some(started), Some(now)) = (started, self.clock) {
+            out.inference = out.inference + (now() - started);
+        }
+        if ran.is_err() {
+            out.integrity |= Integrity::CORRUPT;
+        }
+        ran.is_ok()
     }
 
     /// Frame pixels and confidence of a keypoint in a view; `None` where the network gave no number.
@@ -124,6 +137,14 @@ impl PoseStage {
         PoseEstimate::sized(self.manifest.keypoints.len(), self.cameras.len())
     }
 
+    /// Gives the stage a clock for [`PoseEstimate::inference`]; without one (a stepped run) it stays zero.
+    pub fn set_clock(&mut self, clock: fn() -> HostTime) {
+        self.fine.clock = Some(clock);
+        if let Some(coarse) = &mut self.coarse {
+            coarse.clock = Some(clock);
+        }
+    }
+
     /// Fault injection: the network's next input is not a number.
     pub fn poison_next(&mut self) {
         self.poisoned = true;
@@ -172,11 +193,7 @@ impl PoseStage {
                 coarse.cover(view);
             }
         }
-        let started = host_now();
-        let ran = coarse.network.run();
-        out.inference = out.inference + (host_now() - started);
-        if ran.is_err() {
-            out.integrity |= Integrity::CORRUPT;
+        if !coarse.run(out) {
             return None;
         }
         let mut observations = [Observation::NONE; VIEWS_MAX];
@@ -218,11 +235,7 @@ impl PoseStage {
         if std::mem::take(&mut self.poisoned) {
             self.fine.network.input_mut().fill(f32::NAN);
         }
-        let started = host_now();
-        let ran = self.fine.network.run();
-        out.inference = out.inference + (host_now() - started);
-        if ran.is_err() {
-            out.integrity |= Integrity::CORRUPT;
+        if !self.fine.run(out) {
             return false;
         }
         for (view, crop) in self.crops.iter().enumerate() {
@@ -280,7 +293,7 @@ impl PoseStage {
         }
     }
 
-    /// Time inside ONNX Runtime is in [`PoseEstimate::inference`]; this is the state that the next set starts from.
+    /// The state that the next frame set starts from.
     pub fn state(&self) -> TrackState {
         self.tracker.state()
     }
