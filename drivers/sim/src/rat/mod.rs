@@ -1,1 +1,6 @@
 //! The ground-truth rat: its body, its movement, and what is known about it at any instant.
+
+mod skeleton;
+
+pub(crate) use skeleton::SCALE;
+pub use skeleton::{BODIES, Body, HINGES, Hinge, Placement, QPOS, Shape, Skeleton, Solid};
