@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use mujoco_rs::wrappers::mj_model::{MjtGeomBase, MjtObjBase};
 use mujoco_rs::wrappers::MjModel;
+use mujoco_rs::wrappers::mj_model::{MjtGeomBase, MjtObjBase};
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
 
 use crate::SimError;
@@ -98,8 +98,7 @@ impl Skeleton {
     /// # Errors
     /// [`SimError::Body`] when the file cannot be read or is not the rat this crate knows (65 parts, 67 hinges).
     pub fn load(mjcf: &Path) -> Result<Self, SimError> {
-        let model =
-            MjModel::from_xml(mjcf).map_err(|error| SimError::Body(format!("{}: {error}", mjcf.display())))?;
+        let model = MjModel::from_xml(mjcf).map_err(|error| SimError::Body(format!("{}: {error}", mjcf.display())))?;
         Self::from_model(&model)
     }
 

@@ -138,8 +138,8 @@ fn wall_glare(look: &Look, centre: [f64; 3], ray: [f64; 3]) -> f64 {
         glare += 0.9 * (1.0 - facing).powi(4) + 0.03;
         let azimuth = hit[1].atan2(hit[0]);
         glare += 0.14 * (-((azimuth * 2.0 + 0.7).sin() / 0.06).powi(2)).exp() * (0.4 + hit[2] / WALL_HEIGHT_M);
-        if hit[2] > WALL_HEIGHT_M - 0.005 {
-            glare += 0.7;
+        if hit[2] > WALL_HEIGHT_M - 0.004 {
+            glare += 0.45;
         }
     }
     look.wall * glare

@@ -26,7 +26,7 @@ pub use arena::{ARENA_RADIUS_M, FloorTexture};
 pub use camera::TwinCamera;
 pub use coat::CoatLook;
 pub use look::{Look, Occluder};
-pub(crate) use random::{Dice, mix};
+pub(crate) use random::mix;
 pub use scene::Scene;
 
 use crate::SimError;

@@ -38,7 +38,15 @@ pub(crate) struct Raster {
 
 impl Raster {
     /// Draws the scene over `pixels`.
-    pub(crate) fn draw(&mut self, camera: &TwinCamera, look: &Look, skin: &Skin, coat: &Coat, scene: &Scene, pixels: &mut [u8]) {
+    pub(crate) fn draw(
+        &mut self,
+        camera: &TwinCamera,
+        look: &Look,
+        skin: &Skin,
+        coat: &Coat,
+        scene: &Scene,
+        pixels: &mut [u8],
+    ) {
         self.see(camera, look, scene);
         if !self.frame(camera) {
             return;
@@ -130,7 +138,8 @@ impl Raster {
         let (width, height) = (2 * self.width, 2 * self.height);
         let shift = [2.0 * self.left as f32, 2.0 * self.top as f32];
         let first = |low: f32, shift: f32| (low - shift).ceil().max(0.0) as usize;
-        let past = |high: f32, shift: f32, limit: usize| ((high - shift).floor() + 1.0).clamp(0.0, limit as f32) as usize;
+        let past =
+            |high: f32, shift: f32, limit: usize| ((high - shift).floor() + 1.0).clamp(0.0, limit as f32) as usize;
         let (x0, x1) = (first(a.x.min(b.x).min(c.x), shift[0]), past(a.x.max(b.x).max(c.x), shift[0], width));
         let (y0, y1) = (first(a.y.min(b.y).min(c.y), shift[1]), past(a.y.max(b.y).max(c.y), shift[1], height));
         if x0 >= x1 || y0 >= y1 {

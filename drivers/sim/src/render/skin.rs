@@ -46,7 +46,8 @@ impl Skin {
         let (normals, areas_m2) = normals_and_areas(&points_m, &triangles);
         let (starts, influences) = read_influences(model, rest.len());
         let bones = model.skin_bonebodyid().iter().map(|body| *body as usize - 1).collect();
-        let rest_from_world = model.skin_bonebindpos().iter().zip(model.skin_bonebindquat()).map(bind_inverse).collect();
+        let rest_from_world =
+            model.skin_bonebindpos().iter().zip(model.skin_bonebindquat()).map(bind_inverse).collect();
         let coat = rest.iter().map(|point| Coat::coordinates(point.map(f64::from))).collect();
         Ok(Self { points_m, normals, coat, areas_m2, influences, starts, rest_from_world, bones, triangles })
     }
