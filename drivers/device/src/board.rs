@@ -60,43 +60,16 @@ pub struct TriggerPlan {
 }
 
 impl TriggerPlan {
-    /// Whether the period that *ends* at trigger `index` is stretched.
-    ///
-    /// One trigger in each block of `stretch_every` is chosen by a 64-bit mix of seed and block number
-    /// (the finaliser of `SplitMix64`), never the block's first, so that two stretches are never adjacent.
+    /// Whether the period that *ends* at trigger `index` is stretched (see `mimicd_wire::plan`).
     pub fn is_stretched(&self, index: u64) -> bool {
-        let every = u64::from(self.stretch_every);
-        if every < 4 || index == 0 {
-            return false;
-        }
-        let block = index / every;
-        let place = 2 + mix(u64::from(self.code_seed) << 32 ^ block) % (every - 3);
-        index % every == place
+        mimicd_wire::plan::is_stretched(self.stretch_every, self.code_seed, index)
     }
 
     /// Time from trigger 0 to trigger `index`.
     pub fn offset(&self, index: u64) -> Span {
-        Span::from_nanos(
-            self.period.nanos() * index as i64 + self.stretch.nanos() * self.stretches_before(index) as i64,
-        )
+        let stretches = mimicd_wire::plan::stretches_to(self.stretch_every, self.code_seed, index);
+        Span::from_nanos(self.period.nanos() * index as i64 + self.stretch.nanos() * stretches as i64)
     }
-
-    fn stretches_before(&self, index: u64) -> u64 {
-        let every = u64::from(self.stretch_every);
-        if every < 4 {
-            return 0;
-        }
-        let blocks = index / every;
-        let within = (blocks * every..=index).any(|i| self.is_stretched(i));
-        blocks + u64::from(within)
-    }
-}
-
-const fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Something that the board saw or did, in board time.
@@ -223,6 +196,13 @@ pub enum BoardCommand {
         lamp: u8,
         /// On or off.
         on: bool,
+    },
+    /// Send barcodes on the board's barcode output for other equipment.
+    Barcode {
+        /// Which output.
+        output: OutputIndex,
+        /// Time between barcodes; zero stops them.
+        every: Span,
     },
 }
 

@@ -14,6 +14,7 @@ mod integrity;
 mod samples;
 pub mod time;
 mod traits;
+pub mod wire;
 
 pub use board::{BoardCommand, BoardEvent, ButtonKind, CommandId, OutputIndex, SafetyCause, TriggerPlan};
 pub use error::{DeviceError, DeviceErrorKind};
