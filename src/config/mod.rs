@@ -29,7 +29,7 @@ pub use pose::{PoseConfig, Provider};
 pub use record::{RecordConfig, VideoCodec};
 pub use rules::RuleConfig;
 pub use spikes::SpikesConfig;
-pub use twin::TwinConfig;
+pub use twin::{TwinConfig, TwinScene};
 
 /// Whole-rig settings.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -17,12 +17,8 @@ pub struct Limits {
 
 impl Limits {
     /// 100 ms pulses, a tenth of any 10 s, 100 pulses a second.
-    pub const DEFAULT: Self = Self {
-        width_ns_max: 100_000_000,
-        duty_ppm: 100_000,
-        window_ns: 10_000_000_000,
-        rise_gap_ns_min: 10_000_000,
-    };
+    pub const DEFAULT: Self =
+        Self { width_ns_max: 100_000_000, duty_ppm: 100_000, window_ns: 10_000_000_000, rise_gap_ns_min: 10_000_000 };
 
     /// Whether one pulse of the longest width fits into the duty.
     pub const fn is_sound(&self) -> bool {

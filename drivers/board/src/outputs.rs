@@ -43,13 +43,8 @@ pub(crate) struct Outputs {
 
 impl Outputs {
     pub(crate) fn new(limits: [Limits; OUTPUTS]) -> Self {
-        let line = |limits: Limits| Line {
-            high: false,
-            cause: 0,
-            falls_ns: 0,
-            rose_ns: None,
-            meter: Meter::new(&limits),
-        };
+        let line =
+            |limits: Limits| Line { high: false, cause: 0, falls_ns: 0, rose_ns: None, meter: Meter::new(&limits) };
         Self { limits, lines: limits.map(line), schedule: [None; SCHEDULE] }
     }
 

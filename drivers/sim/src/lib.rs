@@ -5,8 +5,30 @@
 //!   same seed gives the same bytes, and in real time the devices only add the waiting.
 //! - Truth is available through a handle of its own and never reaches the pipeline.
 
+mod board;
+mod camera;
+mod clock;
+mod ephys;
 mod error;
+mod fault;
+mod options;
+mod pace;
+mod pattern;
+mod random;
 pub mod rat;
 pub mod render;
+mod scene;
+mod truth;
+mod twin;
+mod wiring;
 
+pub use board::SimBoard;
+pub use camera::SimCamera;
+pub use ephys::{SimArray, SpikeTruth, Tuning, Unit};
 pub use error::SimError;
+pub use fault::{Device, Fault, HostFaults};
+pub use options::{SceneOptions, ScriptedButton, TwinArray, TwinCamera, TwinOptions};
+pub use pattern::{Pattern, read_pattern};
+pub use scene::Movement;
+pub use truth::{TriggerTruth, TruthLog};
+pub use twin::Twin;
