@@ -1,1 +1,31 @@
 //! The rat's body: kinematics and registration of keypoints to joint angles.
+//!
+//! [`BodyStage`] is the stage of the loop. It fits the 74 coordinates of the rat to each frame's keypoints by damped
+//! Gauss–Newton steps on the kinematic tree, within joint limits and above the floor, warm-started from the frame
+//! before. It is causal: nothing waits for a later frame. A frame costs a bounded number of iterations and no
+//! allocation, and registration cannot fail: damage is flagged ([`BodyFlags`], [`KeypointFlags`]).
+
+mod align;
+mod error;
+pub mod fit;
+mod floor;
+pub mod import;
+mod intake;
+mod math;
+mod normal;
+mod registrar;
+mod solver;
+mod stage;
+mod state;
+mod subject;
+#[cfg(test)]
+mod testing;
+mod tree;
+mod tuning;
+
+pub use error::BodyError;
+pub use registrar::Registrar;
+pub use stage::BodyStage;
+pub use state::{BodyFlags, BodyState, KeypointFlags};
+pub use subject::{FitRecord, RAT23_TRUNK, Subject, SubjectKeypoint};
+pub use tuning::Tuning;

@@ -1,0 +1,58 @@
+//! The numbers of the fit, in one place. The defaults were chosen by measurement (`mimicd body report`).
+
+/// The numbers of the fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuning {
+    /// Iterations a frame while tracking.
+    pub iterations_max: u8,
+    /// Iterations of a cold start, each of its two stages.
+    pub cold_iterations_max: u8,
+    /// Distance at which a keypoint counts a quarter while tracking, metres.
+    pub outlier_m: f64,
+    /// Pull of the root's position towards its prediction, against one keypoint.
+    pub pull_root: f64,
+    /// Pull of the root's rotation, m²/rad².
+    pub pull_root_rotation: f64,
+    /// Pull of a joint, m²/rad².
+    pub pull_joint: f64,
+    /// How much of the last step is predicted to happen again, 0 to 1.
+    pub momentum: f64,
+    /// Joint speed at which the pull has halved, rad/s.
+    pub relax_rad_per_s: f64,
+    /// Root speed at which the root's pull has halved, m/s.
+    pub relax_m_per_s: f64,
+    /// Pull of a joint towards rest, m²/rad².
+    pub rest_pull: f64,
+    /// Pull of a joint that no keypoint moves towards rest, m²/rad².
+    pub rest_pull_unseen: f64,
+    /// Weight of a depth below the floor against one keypoint.
+    pub floor_weight: f64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            iterations_max: 3,
+            cold_iterations_max: 60,
+            outlier_m: 0.03,
+            pull_root: 1.0,
+            pull_root_rotation: 1e-3,
+            pull_joint: 3e-3,
+            momentum: 0.0,
+            relax_rad_per_s: 10.0,
+            relax_m_per_s: 0.1,
+            rest_pull: 1e-7,
+            rest_pull_unseen: 1e-6,
+            floor_weight: 10.0,
+        }
+    }
+}
+
+impl Tuning {
+    /// Scales the smoothing: 0 is none, 1 the default.
+    pub fn smooth(&mut self, factor: f64) {
+        self.pull_root *= factor;
+        self.pull_root_rotation *= factor;
+        self.pull_joint *= factor;
+    }
+}
