@@ -1,1 +1,33 @@
 //! The recorder: journal, tables, video, manifest, recovery, verification.
+//!
+//! Nothing is lost that is not declared. Data goes lane → journal (checksummed, on the disk within the flush interval) →
+//! Parquet parts (while recording) → manifest. The design of the files and why a kill at any instant is harmless stand in
+//! [`journal`]. Producing threads only ever touch a [`RecordLane`]; everything that waits for the disk is on threads of the
+//! recorder's own.
+
+mod catalog;
+mod collect;
+mod disk;
+mod error;
+mod gap;
+mod hash;
+mod health;
+mod journal;
+mod lane;
+mod manifest;
+mod recorder;
+pub mod schema;
+mod seal;
+mod video;
+
+pub use catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
+pub use error::RecordError;
+pub use gap::{Gap, GapCause, GapUnit};
+pub use health::{DiskState, RecorderHealth, VideoHealth};
+pub use lane::{BlockStamp, FrameStamp, LANE_BLOCKS, LANE_FRAMES, RecordLane};
+pub use manifest::{
+    ArrayEntry, DeviceInfo, GapEntry, MANIFEST, Manifest, PartEntry, RecordingInfo, RunEntry, SourceFile, Stage,
+    TableEntry, VideoEntry,
+};
+pub use recorder::{Recorder, SealReport};
+pub use schema::{Column, RowWriter, ScalarKind, TableSchema};

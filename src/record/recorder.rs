@@ -1,0 +1,415 @@
+//! The recorder and its threads.
+//!
+//! ```text
+//!  lanes ──► collector ──► journal ──► sealer        sync: fdatasync each flush interval, watches the free space
+//!               └─► one feeder a camera ──► encoder process
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
+use super::collect::{BUFFER_BYTES, CollectState, Collector, Command, Start};
+use super::disk::{Disk, OsDisk};
+use super::error::RecordError;
+use super::health::{DiskState, RecorderHealth, Shared};
+use super::journal::{JournalFiles, JournalReady, JournalStep, Unsynced, journal_folder};
+use super::lane::{LaneShared, RecordLane, StreamNames, lane};
+use super::manifest::{Manifest, RecordingInfo, Stage};
+use super::schema::TableSchema;
+use super::seal::{Sealer, lock};
+use super::video::Feeder;
+use crate::config::{RecordConfig, VideoCodec};
+
+/// Pause before a refused write is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+/// How long the end of a recording waits for a disk that refuses to write.
+const GIVE_UP: Duration = Duration::from_secs(20);
+/// How often the free space is looked at.
+const SPACE_EVERY: Duration = Duration::from_secs(1);
+
+/// A running recording. Make lanes, hand them to the producing threads, drop them, then [`seal`](Self::seal).
+pub struct Recorder {
+    config: RecordConfig,
+    folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    catalog: Arc<Catalog>,
+    names: Arc<StreamNames>,
+    manifest: Arc<Mutex<Manifest>>,
+    health: Arc<Shared>,
+    disk_stalled: Arc<AtomicBool>,
+    lanes: Vec<Arc<LaneShared>>,
+    commands: Sender<Command>,
+    threads: Threads,
+}
+
+struct Threads {
+    collector: JoinHandle<Result<(), RecordError>>,
+    journal: JoinHandle<()>,
+    sealer: JoinHandle<Result<(), RecordError>>,
+    sync: JoinHandle<()>,
+    stop: Arc<Stop>,
+}
+
+/// Tells threads that wait for the disk that the end has come.
+#[derive(Default)]
+struct Stop {
+    sync: AtomicBool,
+    give_up: AtomicBool,
+}
+
+/// What sealing left behind.
+#[derive(Clone, Debug, Serialize)]
+pub struct SealReport {
+    /// The recording.
+    pub folder: PathBuf,
+    /// Rows of every table.
+    pub rows: Vec<(String, u64)>,
+    /// Samples of every array.
+    pub samples: Vec<(String, u64)>,
+    /// Frames in every video.
+    pub video_frames: Vec<(String, u64)>,
+    /// Gaps declared.
+    pub gaps: usize,
+    /// Items that lanes lost (all of them declared).
+    pub lost: u64,
+    /// Time from the call to the sealed manifest.
+    pub seal_seconds: f64,
+}
+
+impl Recorder {
+    /// Begins a recording in a new folder under `config.folder`.
+    ///
+    /// `tables` are the caller's and [`standard_tables`](super::schema::standard_tables); the frames and gaps tables are
+    /// added when missing.
+    ///
+    /// # Errors
+    /// When the folder or its first files cannot be made, the disk is already within its margin, tables clash, or the
+    /// encoder cannot be started.
+    pub fn start(
+        config: &RecordConfig,
+        info: RecordingInfo,
+        tables: Vec<TableSchema>,
+        cameras: Vec<CameraInfo>,
+        arrays: Vec<ArrayInfo>,
+    ) -> Result<Self, RecordError> {
+        let catalog = Catalog::new(tables, cameras, arrays)?;
+        let folder = config.folder.join(&info.recording);
+        let manifest = Manifest::new(info, catalog);
+        Self::begin(config, folder, Arc::new(OsDisk), manifest, Start::default())
+    }
+
+    fn begin(
+        config: &RecordConfig,
+        folder: PathBuf,
+        disk: Arc<dyn Disk>,
+        manifest: Manifest,
+        start: Start,
+    ) -> Result<Self, RecordError> {
+        for part in [folder.clone(), journal_folder(&folder), folder.join("tables"), folder.join("video")] {
+            disk.create_folder(&part).map_err(|error| RecordError::file(&part, "create", error))?;
+        }
+        let free_bytes = disk.free_bytes(&folder).map_err(|error| RecordError::file(&folder, "read", error))?;
+        if free_bytes <= config.disk_margin_bytes {
+            return Err(RecordError::DiskFull { path: folder, free_bytes, margin_bytes: config.disk_margin_bytes });
+        }
+        manifest.store(&*disk, &folder)?;
+        let above = folder.parent().unwrap_or(Path::new("."));
+        disk.sync_folder(above).map_err(|error| RecordError::file(above, "sync", error))?;
+
+        let catalog = Arc::new(manifest.catalog.clone());
+        let names = Arc::new(StreamNames::new(&catalog));
+        let info = manifest.info.clone();
+        let feeders = start_feeders(config, &folder, &manifest)?;
+        let health = Arc::new(Shared::new(catalog.cameras.len()));
+        health.free_bytes.store(free_bytes, Ordering::Relaxed);
+        let manifest = Arc::new(Mutex::new(manifest));
+        let disk_stalled = Arc::new(AtomicBool::new(false));
+        let (commands, orders) = unbounded();
+        let (steps, todo) = unbounded();
+        let (recycle, free) = unbounded();
+        for _ in 0..config.journal_buffer_mib {
+            recycle.send(Vec::with_capacity(BUFFER_BYTES)).expect("the receiver is here");
+        }
+        let collector = Collector {
+            config: config.clone(),
+            folder: folder.clone(),
+            catalog: Arc::clone(&catalog),
+            names: Arc::clone(&names),
+            info,
+            manifest: Arc::clone(&manifest),
+            health: Arc::clone(&health),
+            disk_stalled: Arc::clone(&disk_stalled),
+            commands: orders,
+            steps,
+            free,
+            feeders,
+            state: CollectState::new(start, &catalog, Instant::now()),
+        };
+        let parts = Parts { config, folder: &folder, disk: &disk, manifest: &manifest, health: &health };
+        let threads = parts.spawn(collector, todo, recycle)?;
+        let config = config.clone();
+        let lanes = Vec::new();
+        Ok(Self { config, folder, disk, catalog, names, manifest, health, disk_stalled, lanes, commands, threads })
+    }
+
+    /// Where the recording lies.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The table called `name`, for [`RecordLane::row`].
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn table(&self, name: &str) -> Result<TableId, RecordError> {
+        self.catalog.table(name)
+    }
+
+    /// Another way in, for one producing thread.
+    pub fn lane(&mut self, name: &str) -> RecordLane {
+        let row_bytes = self.config.lane_kib << 10;
+        let (writer, reader) = lane(name, &self.catalog, &self.names, &self.disk_stalled, row_bytes);
+        self.lanes.push(Arc::clone(&reader.shared));
+        self.commands.send(Command::Lane(reader)).ok(); // A collector that is gone is reported by seal().
+        writer
+    }
+
+    /// Adds a fact to the manifest: clock maps, real-time state, another layer's counters. Written at the next epoch.
+    pub fn note(&self, key: &str, value: Value) {
+        lock(&self.manifest).notes.insert(key.to_owned(), value);
+    }
+
+    /// How the recorder is doing.
+    pub fn health(&self) -> RecorderHealth {
+        let sum = |of: fn(&LaneShared) -> u64| self.lanes.iter().map(|lane| of(lane)).sum();
+        let taken = sum(|lane| lane.taken.load(Ordering::Relaxed));
+        let lost = sum(|lane| lane.lost.load(Ordering::Relaxed));
+        self.health.snapshot(taken, lost, self.config.disk_margin_bytes)
+    }
+
+    /// Ends the recording: empties the lanes, finishes the videos, seals what is left, writes the final manifest.
+    ///
+    /// # Errors
+    /// When something could not be sealed. The journal is then still there and [`recover`](super::recover) goes on.
+    pub fn seal(self) -> Result<SealReport, RecordError> {
+        let began = Instant::now();
+        let lost = self.health().lost;
+        let Threads { collector, journal, sealer, sync, stop } = self.threads;
+        self.commands.send(Command::Stop).ok(); // A collector that is gone is reported by its join.
+        let collected = collector.join().map_err(|_| RecordError::ThreadEnded { thread: "collector" });
+        let deadline = Instant::now() + GIVE_UP;
+        while !journal.is_finished() {
+            if Instant::now() > deadline {
+                stop.give_up.store(true, Ordering::Release);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let journaled = journal.join().map_err(|_| RecordError::ThreadEnded { thread: "journal" });
+        let sealed = sealer.join().map_err(|_| RecordError::ThreadEnded { thread: "sealer" });
+        stop.sync.store(true, Ordering::Release);
+        let synced = sync.join().map_err(|_| RecordError::ThreadEnded { thread: "sync" });
+        collected??;
+        journaled?;
+        synced?;
+        sealed??;
+        let mut manifest = lock(&self.manifest);
+        manifest.stage = Stage::Sealed;
+        if let Some(run) = manifest.runs.last_mut() {
+            run.ended = "stopped".to_owned();
+        }
+        manifest.store(&*self.disk, &self.folder)?;
+        remove_journal_folder(&self.folder);
+        Ok(report(&manifest, self.folder.clone(), lost, began.elapsed()))
+    }
+}
+
+fn report(manifest: &Manifest, folder: PathBuf, lost: u64, took: Duration) -> SealReport {
+    SealReport {
+        folder,
+        rows: manifest.tables.iter().map(|(name, table)| (name.clone(), table.rows)).collect(),
+        samples: manifest.arrays.iter().map(|(name, array)| (name.clone(), array.samples)).collect(),
+        video_frames: manifest.videos.iter().map(|video| (video.file.clone(), video.counted)).collect(),
+        gaps: manifest.gaps.len(),
+        lost,
+        seal_seconds: took.as_secs_f64(),
+    }
+}
+
+/// An empty journal folder says nothing; one that is not empty stays.
+pub(super) fn remove_journal_folder(folder: &Path) {
+    std::fs::remove_dir(journal_folder(folder)).ok();
+}
+
+fn start_feeders(
+    config: &RecordConfig,
+    folder: &Path,
+    manifest: &Manifest,
+) -> Result<Vec<Option<Feeder>>, RecordError> {
+    let cameras = &manifest.catalog.cameras;
+    if config.video == VideoCodec::None {
+        return Ok(cameras.iter().map(|_| None).collect());
+    }
+    let first_part = |name: &str| {
+        let parts = manifest.videos.iter().filter(|video| video.camera == name);
+        parts.map(|video| video.part + 1).max().unwrap_or(0)
+    };
+    let start =
+        |camera: &CameraInfo| Feeder::start(config, folder.to_owned(), camera, first_part(&camera.name)).map(Some);
+    cameras.iter().map(start).collect()
+}
+
+/// What the threads are made of.
+struct Parts<'a> {
+    config: &'a RecordConfig,
+    folder: &'a Path,
+    disk: &'a Arc<dyn Disk>,
+    manifest: &'a Arc<Mutex<Manifest>>,
+    health: &'a Arc<Shared>,
+}
+
+impl Parts<'_> {
+    fn spawn(
+        &self,
+        collector: Collector,
+        todo: Receiver<JournalStep>,
+        recycle: Sender<Vec<u8>>,
+    ) -> Result<Threads, RecordError> {
+        let stop = Arc::new(Stop::default());
+        let (ready, sealing) = unbounded();
+        let reserve_bytes = 16 << 20;
+        let files = JournalFiles::new(Arc::clone(self.disk), self.folder, reserve_bytes);
+        let unsynced = files.unsynced();
+        let sealer = Sealer::new(Arc::clone(self.disk), self.folder, Arc::clone(self.manifest));
+
+        let (health, halt) = (Arc::clone(self.health), Arc::clone(&stop));
+        let journal = spawn("rec-journal", move || run_journal(files, &todo, &recycle, &ready, &health, &halt))?;
+        let health = Arc::clone(self.health);
+        let sealer = spawn("rec-sealer", move || run_sealer(sealer, &sealing, &health))?;
+        let watch = Watch {
+            disk: Arc::clone(self.disk),
+            folder: self.folder.to_owned(),
+            health: Arc::clone(self.health),
+            flush: Duration::from_millis(u64::from(self.config.flush_millis)),
+            margin_bytes: self.config.disk_margin_bytes,
+        };
+        let halt = Arc::clone(&stop);
+        let sync = spawn("rec-sync", move || watch.run(&unsynced, &halt))?;
+        let collector = spawn("rec-collector", move || collector.run())?;
+        Ok(Threads { collector, journal, sealer, sync, stop })
+    }
+}
+
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, RecordError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(body).map_err(|error| RecordError::file(Path::new(name), "start thread", error))
+}
+
+/// Writes what the collector hands over; a refused write is tried again until it succeeds or the recording gives up.
+fn run_journal(
+    mut files: JournalFiles,
+    todo: &Receiver<JournalStep>,
+    recycle: &Sender<Vec<u8>>,
+    ready: &Sender<JournalReady>,
+    health: &Shared,
+    stop: &Stop,
+) {
+    let mut done = Vec::new();
+    for step in todo {
+        while let Err(error) = files.step(&step, &mut done) {
+            health.set_write_state(DiskState::of_error(&error));
+            if stop.give_up.load(Ordering::Acquire) {
+                return;
+            }
+            std::thread::sleep(RETRY);
+        }
+        health.set_write_state(DiskState::Normal);
+        for item in done.drain(..) {
+            ready.send(item).ok(); // The sealer may have stopped; the segments stay for recovery.
+        }
+        if let JournalStep::Write(mut buffer) = step {
+            health.journal_bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+            buffer.clear();
+            recycle.send(buffer).ok(); // The collector may already have ended.
+        }
+    }
+}
+
+/// Seals segments as they become complete.
+fn run_sealer(mut sealer: Sealer, ready: &Receiver<JournalReady>, health: &Shared) -> Result<(), RecordError> {
+    // Below the threads that take data in; a refusal changes nothing but politeness.
+    rustix::process::setpriority_process(Some(rustix::thread::gettid()), 5).ok();
+    for item in ready {
+        let done = match item {
+            JournalReady::Segment(path) => sealer.segment(&path),
+            JournalReady::Epoch(epoch) => {
+                sealer.end_epoch(epoch).map(|()| _ = health.epochs_sealed.fetch_add(1, Ordering::Relaxed))
+            }
+        };
+        if done.is_err() {
+            health.sealing_stopped.store(true, Ordering::Relaxed);
+            return done;
+        }
+    }
+    Ok(())
+}
+
+/// Syncs the journal and watches the free space.
+struct Watch {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    health: Arc<Shared>,
+    flush: Duration,
+    margin_bytes: u64,
+}
+
+impl Watch {
+    fn run(&self, unsynced: &Unsynced, stop: &Stop) {
+        let began = Instant::now();
+        let free_at_start = self.health.free_bytes.load(Ordering::Relaxed);
+        let mut looked = began;
+        loop {
+            let now = Instant::now();
+            let is_last = stop.sync.load(Ordering::Acquire);
+            self.sync(unsynced, now);
+            if now.duration_since(looked) >= SPACE_EVERY {
+                looked = now;
+                self.look_at_space(free_at_start, now.duration_since(began));
+            }
+            if is_last {
+                return;
+            }
+            std::thread::sleep(self.flush.saturating_sub(now.elapsed()).max(Duration::from_millis(1)));
+        }
+    }
+
+    fn sync(&self, unsynced: &Unsynced, began: Instant) {
+        let result = unsynced.sync(&*self.disk, &self.folder);
+        let took = began.elapsed();
+        self.health.sync_nanos_max.fetch_max(took.as_nanos() as u64, Ordering::Relaxed);
+        self.health.set_sync_state(match result {
+            Err(error) => DiskState::of_error(&error),
+            Ok(()) if took > 5 * self.flush => DiskState::Slow,
+            Ok(()) => DiskState::Normal,
+        });
+    }
+
+    fn look_at_space(&self, free_at_start: u64, elapsed: Duration) {
+        let Ok(free) = self.disk.free_bytes(&self.folder) else { return };
+        self.health.free_bytes.store(free, Ordering::Relaxed);
+        let filled = free_at_start.saturating_sub(free) as f64;
+        self.health.fill_bytes_per_second.store((filled / elapsed.as_secs_f64()) as u64, Ordering::Relaxed);
+        let is_low = free <= self.margin_bytes;
+        self.health.set_space_state(if is_low { DiskState::NearlyFull } else { DiskState::Normal });
+    }
+}

@@ -1,0 +1,11 @@
+//! Frames to video files: one encoder process per camera, one feeding thread per process.
+//!
+//! Frame ↔ row: the collector numbers frames (`part`, `frame`) as it hands them over; the feeder writes them in that order.
+//! When an encoder dies, everything numbered for its part and not in its file is declared lost, and a new part begins.
+//! At stop the frames of every file are counted; rows of a part = frames counted + declared gaps.
+
+mod encoder;
+mod feeder;
+
+pub(super) use encoder::count_frames;
+pub(super) use feeder::{Feeder, FinishedPart, Offer};
