@@ -29,6 +29,22 @@ pub struct ImitationConfig {
     /// How long the virtual rat must have tracked after a reset before outputs may depend on it.
     #[serde(default = "default_trust_after_millis")]
     pub trust_after_millis: u32,
+    /// How long a missing reference is held before the virtual rat freezes; it is reset when the reference is back.
+    #[serde(default = "default_hold_millis")]
+    pub hold_millis: u32,
+    /// Factor on the noise of the policy's latent: 0 takes its mean, 1 samples as in training.
+    #[serde(default)]
+    pub latent_noise: f64,
+    /// Draw many latents a frame and record how variable the action is (policies with a resample graph).
+    #[serde(default)]
+    pub resample: bool,
+    /// Seed of all random numbers of the policy.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+const fn default_hold_millis() -> u32 {
+    200
 }
 
 const fn default_trust_after_millis() -> u32 {
@@ -36,6 +52,19 @@ const fn default_trust_after_millis() -> u32 {
 }
 
 impl ImitationConfig {
+    /// The defaults with this policy manifest.
+    pub fn for_policy(policy: &Path) -> Self {
+        Self {
+            policy: policy.to_owned(),
+            look_ahead: LookAhead::default(),
+            trust_after_millis: default_trust_after_millis(),
+            hold_millis: default_hold_millis(),
+            latent_noise: 0.0,
+            resample: false,
+            seed: 0,
+        }
+    }
+
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
         resolve(folder, &mut self.policy);
     }
@@ -43,5 +72,7 @@ impl ImitationConfig {
     pub(super) fn check(&self, errors: &mut Vec<ConfigError>) {
         check::file("imitation.policy", &self.policy, errors);
         check::within("imitation.trust_after_millis", f64::from(self.trust_after_millis), 0.0..=60_000.0, errors);
+        check::within("imitation.hold_millis", f64::from(self.hold_millis), 0.0..=1_000.0, errors);
+        check::within("imitation.latent_noise", self.latent_noise, 0.0..=100.0, errors);
     }
 }
