@@ -1,0 +1,134 @@
+"""Trains the twin's keypoint network or its centre network. Seeded, resumable, made for one CPU thread.
+
+    nice -n 19 python train.py keypoints --views DIR [DIR ...] --check DIR --work DIR --steps 6000
+    nice -n 19 python train.py centre    --views DIR [DIR ...] --check DIR --work DIR --steps 1500
+
+Run it again with the same --work to go on after an interruption. `export.py` writes the ONNX file.
+"""
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import views
+from net import KeypointNet
+
+SIZES = {"keypoints": (128, 128), "centre": (128, 96)}
+MAPS = {"keypoints": 23, "centre": 1}
+WIDTHS = {"keypoints": (32, 48, 96, 128), "centre": (16, 24, 32, 48)}
+CROP_WIDTH_M = 0.32
+
+
+def make_net(task):
+    return KeypointNet(MAPS[task], WIDTHS[task])
+
+
+def make_batch(task, sources, picks, random=None):
+    if task == "keypoints":
+        return views.keypoint_batch(sources, picks, SIZES[task][0], CROP_WIDTH_M, random)
+    return views.centre_batch(sources, picks, SIZES[task], random)
+
+
+def loss_of(logits, points, valid, size):
+    """Cross entropy against the target maps plus the distance of each map's mean position, over valid points."""
+    count, maps, rows, columns = logits.shape
+    log = torch.log_softmax(logits.flatten(2), dim=2)
+    target = views.target_maps(points, size).flatten(2)
+    entropy = -(target * log).sum(dim=2)
+    weight = valid.float()
+    return (entropy * weight).sum() / weight.sum().clamp_min(1)
+
+
+def check(task, net, source, limit=1200):
+    """Error in input pixels over an unseen folder: median, mean, 95th percentile; and mean confidence."""
+    net.eval()
+    step = max(1, len(source) // limit)
+    errors, masses = [], []
+    with torch.no_grad():
+        indices = list(range(0, len(source), step))
+        for start in range(0, len(indices), 64):
+            picks = [(0, i) for i in indices[start : start + 64]]
+            image, points, valid, _ = make_batch(task, [source], picks)
+            logits = net(image)
+            maps = torch.softmax(logits.flatten(2), dim=2).reshape(logits.shape)
+            found, mass = views.decode(maps)
+            errors.append((found - points).norm(dim=-1)[valid])
+            masses.append(mass[valid])
+    net.train()
+    errors, masses = torch.cat(errors).numpy(), torch.cat(masses).numpy()
+    return np.median(errors), errors.mean(), np.quantile(errors, 0.95), masses.mean()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("task", choices=SIZES)
+    parser.add_argument("--views", nargs="+", required=True)
+    parser.add_argument("--check", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="checkpoint whose averaged weights to begin with")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(options.seed)
+    options.work.mkdir(parents=True, exist_ok=True)
+    sources = [views.Views(folder) for folder in options.views]
+    unseen = views.Views(options.check)
+    net = make_net(options.task)
+    averaged = make_net(options.task)
+    if options.start:
+        net.load_state_dict(torch.load(options.start, weights_only=True)["averaged"])
+    averaged.load_state_dict(net.state_dict())
+    optimiser = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
+    kept = options.work / "checkpoint.pt"
+    step = 0
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        net.load_state_dict(state["net"])
+        averaged.load_state_dict(state["averaged"])
+        optimiser.load_state_dict(state["optimiser"])
+        step = state["step"]
+    sizes = np.array([len(source) for source in sources])
+    started, losses = time.time(), []
+    while step < options.steps:
+        chooser = np.random.default_rng([options.seed, step])
+        random = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
+        which = chooser.choice(len(sources), size=options.batch, p=sizes / sizes.sum())
+        picks = [(s, chooser.integers(sizes[s])) for s in which]
+        image, points, valid, _ = make_batch(options.task, sources, picks, random)
+        warm = min(1.0, (step + 1) / 200)
+        rate = options.rate * warm * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+        for group in optimiser.param_groups:
+            group["lr"] = max(rate, 1e-6)
+        loss = loss_of(net(image), points, valid, SIZES[options.task])
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        optimiser.step()
+        step += 1
+        keep = min(0.998, 1 - 1 / (step + 1))
+        with torch.no_grad():
+            for a, b in zip(averaged.state_dict().values(), net.state_dict().values()):
+                a.lerp_(b, 1 - keep) if a.is_floating_point() else a.copy_(b)
+        losses.append(loss.item())
+        if step % 250 == 0 or step == options.steps:
+            median, mean, p95, mass = check(options.task, averaged, unseen)
+            print(
+                f"step {step} loss {np.mean(losses):.4f} unseen px median {median:.2f} mean {mean:.2f} p95 {p95:.2f}"
+                f" confidence {mass:.2f} ({time.time() - started:.0f} s)",
+                flush=True,
+            )
+            losses = []
+            state = {"net": net.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save({**state, "step": step}, kept.with_suffix(".new"))
+            kept.with_suffix(".new").replace(kept)
+
+
+if __name__ == "__main__":
+    main()
