@@ -19,7 +19,7 @@ pub struct CropBox {
 
 impl CropBox {
     /// A square around a centre.
-    pub(super) fn square(centre_px: [f64; 2], side_px: f64) -> Self {
+    pub fn square(centre_px: [f64; 2], side_px: f64) -> Self {
         let side = side_px as f32;
         Self {
             left_px: centre_px[0] as f32 - 0.5 * side,
@@ -30,7 +30,7 @@ impl CropBox {
     }
 
     /// A whole frame.
-    pub(super) fn whole(width_px: u32, height_px: u32) -> Self {
+    pub fn whole(width_px: u32, height_px: u32) -> Self {
         Self { left_px: -0.5, top_px: -0.5, width_px: width_px as f32, height_px: height_px as f32 }
     }
 }
@@ -130,10 +130,7 @@ impl Cropper {
             self.row.fill(0.0);
             for tap in 0..taps_y {
                 let y = crop.top_px + (out_y as f32 + (tap as f32 + 0.5) / taps_y as f32) * step_y;
-                if !(y >= 0.0 && y < (frame_height - 1) as f32) {
-                    continue;
-                }
-                let (y0, down) = (y as usize, y.fract());
+                let Some((y0, down)) = between(y, frame_height) else { continue };
                 let weight = 1.0 / (taps_x * taps_y) as f32;
                 for out_x in inside.0..inside.1 {
                     let mut sum = 0.0;
@@ -162,8 +159,9 @@ impl Cropper {
             let mut whole = true;
             for tap in 0..taps {
                 let x = left_px + (out_x as f32 + (tap as f32 + 0.5) / taps as f32) * step_x;
-                whole &= x >= 0.0 && x < (frame_width - 1) as f32;
-                self.columns.push((x.max(0.0) as usize, x.max(0.0).fract()));
+                let place = between(x, frame_width);
+                whole &= place.is_some();
+                self.columns.push(place.unwrap_or_default());
             }
             if whole {
                 first = first.min(out_x);
@@ -192,4 +190,13 @@ impl Cropper {
             }
         }
     }
+}
+
+/// The pixel at or before `at` and the weight of the one after it; `None` outside the `pixels` there are.
+fn between(at: f32, pixels: usize) -> Option<(usize, f32)> {
+    if !(at >= -0.5 && at < pixels as f32 - 0.5) {
+        return None;
+    }
+    let first = (at.max(0.0) as usize).min(pixels - 2);
+    Some((first, (at - first as f32).clamp(0.0, 1.0)))
 }

@@ -15,6 +15,7 @@ pub(super) struct Peak {
 }
 
 impl Peak {
+    const UNSEEN: Self = Self { x_px: 0.0, y_px: 0.0, confidence: 0.0, finite: true };
     const NOT_FINITE: Self = Self { x_px: 0.0, y_px: 0.0, confidence: 0.0, finite: false };
 }
 
@@ -100,11 +101,11 @@ impl Decoder {
                 decoder.bins = bins;
                 decoder.stride_px = [1.0 / bins_per_px; 2];
             }
-            Decode::Peaks { .. } => {
+            Decode::Peaks { instances, .. } => {
                 for (output, each) in outputs.iter().zip([2, 1]) {
                     let total: usize = output.shape.iter().product();
-                    if output.shape.first() != Some(&batch) || total != batch * keypoints * each {
-                        return refuse(output, format!("{batch} x {keypoints} x {each} values, batch first"));
+                    if output.shape.first() != Some(&batch) || total != batch * instances * keypoints * each {
+                        return refuse(output, format!("{batch} x {instances} x {keypoints} x {each}, batch first"));
                     }
                 }
             }
@@ -154,10 +155,13 @@ impl Decoder {
                 self.peak_at(column as f32, row as f32, confidence(value, *response), [offset(0), offset(1)])
             }
             Decode::Simcc { .. } => self.simcc_peak(outputs, image * self.keypoints + keypoint),
-            Decode::Peaks { .. } => {
-                let at = image * self.keypoints + keypoint;
+            Decode::Peaks { instances, .. } => {
                 let (positions, values) = (outputs[0].values(), outputs[1].values());
-                finite_peak(positions[2 * at], positions[2 * at + 1], values[at])
+                let candidates = (0..*instances).map(|i| (image * instances + i) * self.keypoints + keypoint);
+                candidates
+                    .filter(|&at| positions[2 * at].is_finite() && positions[2 * at + 1].is_finite())
+                    .max_by(|&a, &b| values[a].total_cmp(&values[b]))
+                    .map_or(Peak::UNSEEN, |at| finite_peak(positions[2 * at], positions[2 * at + 1], values[at]))
             }
         }
     }

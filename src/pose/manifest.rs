@@ -129,12 +129,15 @@ pub enum Decode {
         #[serde(default = "default_bins_per_px")]
         bins_per_px: f32,
     },
-    /// Peaks found inside the graph (sleap-nn exports): positions and their values.
+    /// Peaks found inside the graph (sleap-nn exports): positions and their values; NaN where there is none.
     Peaks {
-        /// Name of the positions output, (batch, …, keypoints, 2), input pixels.
+        /// Name of the positions output, (batch, instances, keypoints, 2), input pixels; either middle may be left out.
         positions: String,
-        /// Name of the values output, (batch, …, keypoints).
+        /// Name of the values output, (batch, instances, keypoints).
         values: String,
+        /// Candidates of each keypoint; the one with the highest value counts.
+        #[serde(default = "default_instances")]
+        instances: usize,
     },
 }
 
@@ -148,6 +151,10 @@ const fn default_bins_per_px() -> f32 {
     2.0
 }
 
+const fn default_instances() -> usize {
+    1
+}
+
 impl Decode {
     /// Names of the outputs that are read.
     pub fn outputs(&self) -> Vec<&str> {
@@ -155,7 +162,7 @@ impl Decode {
             Self::Heatmap { output, .. } => vec![output],
             Self::HeatmapOffsets { output, offsets, .. } => vec![output, offsets],
             Self::Simcc { x, y, .. } => vec![x, y],
-            Self::Peaks { positions, values } => vec![positions, values],
+            Self::Peaks { positions, values, .. } => vec![positions, values],
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod crop;
 mod decode;
+mod detector;
 mod error;
 mod estimate;
 mod keypoint;
@@ -18,6 +19,7 @@ mod track;
 
 pub use crate::config::{PoseConfig, Provider};
 pub use crop::CropBox;
+pub use detector::{Detector, DetectorOptions};
 pub use error::PoseError;
 pub use estimate::{PoseEstimate, TrackState, ViewEstimate};
 pub use keypoint::Keypoint;

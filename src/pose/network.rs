@@ -33,8 +33,18 @@ pub(super) fn environment() -> Result<&'static Environment, PoseError> {
 pub(super) struct Network {
     session: Session,
     binding: IoBinding,
-    input: Tensor<f32>,
+    input: Images,
     outputs: Vec<Output>,
+}
+
+/// The image input, in the element type that the graph takes.
+enum Images {
+    Floats(Tensor<f32>),
+    /// sleap-nn exports take bytes; they are filled from `staging` before each run.
+    Bytes {
+        tensor: Tensor<u8>,
+        staging: Vec<f32>,
+    },
 }
 
 /// A bound output.
@@ -63,17 +73,20 @@ impl Network {
         let mut session = open(file, provider, threads)?;
         let name = input_name(file, spec, &session)?;
         let shape = image_shape(spec, batch);
-        check_input(file, spec, &session, &name, &shape)?;
+        let element = check_input(file, spec, &session, &name, &shape)?;
         for wanted in spec.decode.outputs() {
             find(file, "output", session.outputs(), wanted)?;
         }
         let allocator = Allocator::default();
         let fail = |error: ort::Error| PoseError::graph(file, "run", error.message().to_owned());
-        let mut input = Tensor::<f32>::new(&allocator, shape.clone()).map_err(fail)?;
-        input.extract_tensor_mut().1.fill(0.0);
+        let input = Images::new(element, &allocator, shape).map_err(fail)?;
         let shapes = output_shapes(&mut session, &name, &input, spec).map_err(fail)?;
         let mut binding = session.create_binding().map_err(fail)?;
-        binding.bind_input(&name, &input).map_err(fail)?;
+        match &input {
+            Images::Floats(tensor) => binding.bind_input(&name, tensor),
+            Images::Bytes { tensor, .. } => binding.bind_input(&name, tensor),
+        }
+        .map_err(fail)?;
         let mut outputs = Vec::new();
         for (name, shape) in shapes {
             let dims: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
@@ -88,17 +101,39 @@ impl Network {
 
     /// The images, to be filled before [`Network::run`].
     pub(super) fn input_mut(&mut self) -> &mut [f32] {
-        self.input.extract_tensor_mut().1
+        match &mut self.input {
+            Images::Floats(tensor) => tensor.extract_tensor_mut().1,
+            Images::Bytes { staging, .. } => staging,
+        }
     }
 
     /// Runs the graph on what is in the input.
     pub(super) fn run(&mut self) -> Result<(), String> {
+        if let Images::Bytes { tensor, staging } = &mut self.input {
+            for (byte, value) in tensor.extract_tensor_mut().1.iter_mut().zip(&*staging) {
+                *byte = value.round() as u8;
+            }
+        }
         self.session.run_binding(&self.binding).map(drop).map_err(|error| error.message().to_owned())
     }
 
     /// The bound outputs, in the manifest's order.
     pub(super) fn outputs(&self) -> &[Output] {
         &self.outputs
+    }
+}
+
+impl Images {
+    fn new(element: TensorElementType, allocator: &Allocator, shape: Vec<i64>) -> ort::Result<Self> {
+        if element == TensorElementType::Uint8 {
+            let staging = vec![0.0; shape.iter().product::<i64>() as usize];
+            let mut tensor = Tensor::<u8>::new(allocator, shape)?;
+            tensor.extract_tensor_mut().1.fill(0);
+            return Ok(Self::Bytes { tensor, staging });
+        }
+        let mut tensor = Tensor::<f32>::new(allocator, shape)?;
+        tensor.extract_tensor_mut().1.fill(0.0);
+        Ok(Self::Floats(tensor))
     }
 }
 
@@ -169,19 +204,22 @@ fn check_input(
     session: &Session,
     name: &str,
     wanted: &[i64],
-) -> Result<(), PoseError> {
+) -> Result<TensorElementType, PoseError> {
     let outlet = find(file, "input", session.inputs(), name)?;
-    let fits = match outlet.dtype() {
-        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
-            shape.len() == wanted.len() && shape.iter().zip(wanted).all(|(&has, &want)| has < 0 || has == want)
+    if let ValueType::Tensor { ty, shape, .. } = outlet.dtype() {
+        let sized = shape.len() == wanted.len() && shape.iter().zip(wanted).all(|(&has, &want)| has < 0 || has == want);
+        match ty {
+            TensorElementType::Float32 if sized => return Ok(*ty),
+            TensorElementType::Uint8 if sized => {
+                let plain = spec.scale == 1.0 && spec.mean == [0.0] && spec.sd == [1.0];
+                let reason = "the file takes bytes; expected scale = 1, mean = [0], sd = [1] in the manifest";
+                return plain.then_some(*ty).ok_or_else(|| PoseError::graph(file, format!("input {name:?}"), reason));
+            }
+            _ => {}
         }
-        _ => false,
-    };
-    if fits {
-        return Ok(());
     }
     let reason = format!(
-        "the file takes {}; the manifest ({:?}, {} channels, {} x {} px, {} views) gives f32 {wanted:?}",
+        "the file takes {}; the manifest ({:?}, {} channels, {} x {} px, {} views) gives f32 or u8 {wanted:?}",
         describe(std::slice::from_ref(outlet)),
         spec.layout,
         spec.channels,
@@ -196,10 +234,13 @@ fn check_input(
 fn output_shapes(
     session: &mut Session,
     input_name: &str,
-    input: &Tensor<f32>,
+    input: &Images,
     spec: &NetworkSpec,
 ) -> ort::Result<Vec<(String, Vec<usize>)>> {
-    let outputs = session.run(ort::inputs![input_name => input.view()])?;
+    let outputs = match input {
+        Images::Floats(tensor) => session.run(ort::inputs![input_name => tensor.view()])?,
+        Images::Bytes { tensor, .. } => session.run(ort::inputs![input_name => tensor.view()])?,
+    };
     let mut shapes = Vec::new();
     for name in spec.decode.outputs() {
         let (shape, _) = outputs[name].try_extract_tensor::<f32>()?;

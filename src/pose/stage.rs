@@ -3,10 +3,9 @@
 use mimicd_device::{Frame, HostTime, Integrity};
 use nalgebra::{Vector2, Vector3};
 
-use super::crop::{CropBox, Cropper};
-use super::decode::Decoder;
-use super::manifest::{Manifest, NetworkSpec};
-use super::network::Network;
+use super::crop::CropBox;
+use super::detector::{Detector, DetectorOptions};
+use super::manifest::Manifest;
 use super::track::Tracker;
 use super::{Keypoint, PoseConfig, PoseError, PoseEstimate, TrackState};
 use crate::geometry::{
@@ -20,71 +19,17 @@ const SEEN_SHARE_MIN: f64 = 0.25;
 /// Reprojection error, as a share of the outlier limit, at which the confidence is halved.
 const RESIDUAL_HALF_SHARE: f32 = 0.5;
 
-/// A network with what turns frames into its input and its output into peaks.
-struct Seer {
-    network: Network,
-    cropper: Cropper,
-    decoder: Decoder,
-    clock: Option<fn() -> HostTime>,
-}
-
-impl Seer {
-    fn load(spec: &NetworkSpec, keypoints: usize, views: usize, config: &PoseConfig) -> Result<Self, PoseError> {
-        let network = Network::load(spec, views, config.provider, config.threads)?;
-        let decoder = Decoder::new(spec, keypoints, views, network.outputs())?;
-        Ok(Self { network, decoder, cropper: Cropper::new(spec, config.mono16_bits), clock: None })
-    }
-
-    /// Resamples the crop of view `view` into the batch; `false` when there is nothing to see in it.
-    fn look(&mut self, view: usize, frame: &Frame, crop: &CropBox) -> bool {
-        let length = self.cropper.image_len();
-        let image = &mut self.network.input_mut()[view * length..(view + 1) * length];
-        let brightness = self.cropper.fill(frame, crop, image);
-        !brightness.is_blind()
-    }
-
-    /// Blackens the image of a view that is not used, so that nothing of an older frame is in the batch.
-    fn cover(&mut self, view: usize) {
-        let length = self.cropper.image_len();
-        self.network.input_mut()[view * length..(view + 1) * length].fill(0.0);
-    }
-
-    /// Runs the network; `false` when it failed.
-    fn run(&mut self, out: &mut PoseEstimate) -> bool {
-        let started = self.clock.map(|now| now());
-        let ran = self.network.run();
-        if let (Some(started), Some(now)) = (started, self.clock) {
-            out.inference = out.inference + (now() - started);
-        }
-        if ran.is_err() {
-            out.integrity |= Integrity::CORRUPT;
-        }
-        ran.is_ok()
-    }
-
-    /// Frame pixels and confidence of a keypoint in a view; `None` where the network gave no number.
-    fn keypoint_px(&self, view: usize, keypoint: usize, crop: &CropBox, spec: &NetworkSpec) -> Option<[f32; 3]> {
-        let peak = self.decoder.peak(self.network.outputs(), view, keypoint);
-        peak.finite.then(|| {
-            [
-                crop.left_px + (peak.x_px + 0.5) * crop.width_px / spec.width_px as f32,
-                crop.top_px + (peak.y_px + 0.5) * crop.height_px / spec.height_px as f32,
-                peak.confidence,
-            ]
-        })
-    }
-}
-
 /// Views to 3D keypoints. After [`PoseStage::load`], [`PoseStage::estimate`] allocates nothing outside ONNX Runtime.
 pub struct PoseStage {
     manifest: Manifest,
     cameras: Vec<CameraModel>,
     options: TriangulationOptions,
-    fine: Seer,
-    coarse: Option<Seer>,
+    fine: Detector,
+    coarse: Option<Detector>,
     tracker: Tracker,
     crops: Vec<Option<CropBox>>,
     poisoned: bool,
+    clock: Option<fn() -> HostTime>,
 }
 
 impl PoseStage {
@@ -107,11 +52,14 @@ impl PoseStage {
                 ),
             });
         }
-        let fine = Seer::load(&manifest.network, manifest.keypoints.len(), cameras.len(), config)?;
-        let coarse = match &manifest.coarse {
-            Some(spec) => Some(Seer::load(spec, 1, cameras.len(), config)?),
-            None => None,
+        let detector = DetectorOptions {
+            views: cameras.len(),
+            provider: config.provider,
+            threads: config.threads,
+            mono16_bits: config.mono16_bits,
         };
+        let fine = Detector::load(&manifest.network, manifest.keypoints.len(), detector)?;
+        let coarse = manifest.coarse.as_ref().map(|spec| Detector::load(spec, 1, detector)).transpose()?;
         let outlier_px = config.outlier_m * pixels_per_metre(&cameras, &calibration.centre_m());
         let options = TriangulationOptions {
             outlier_px,
@@ -119,7 +67,17 @@ impl PoseStage {
             ..TriangulationOptions::default()
         };
         let crops = vec![None; cameras.len()];
-        Ok(Self { manifest, cameras, options, fine, coarse, tracker: Tracker::default(), crops, poisoned: false })
+        Ok(Self {
+            manifest,
+            cameras,
+            options,
+            fine,
+            coarse,
+            tracker: Tracker::default(),
+            crops,
+            poisoned: false,
+            clock: None,
+        })
     }
 
     /// Names in the order of [`PoseEstimate::keypoints`].
@@ -139,10 +97,7 @@ impl PoseStage {
 
     /// Gives the stage a clock for [`PoseEstimate::inference`]; without one (a stepped run) it stays zero.
     pub fn set_clock(&mut self, clock: fn() -> HostTime) {
-        self.fine.clock = Some(clock);
-        if let Some(coarse) = &mut self.coarse {
-            coarse.clock = Some(clock);
-        }
+        self.clock = Some(clock);
     }
 
     /// Fault injection: the network's next input is not a number.
@@ -183,7 +138,7 @@ impl PoseStage {
 
     /// Finds the animal's centre in whole views.
     fn search(&mut self, views: &[Option<&Frame>], out: &mut PoseEstimate) -> Option<Vector3<f64>> {
-        let (coarse, spec) = (self.coarse.as_mut()?, self.manifest.coarse.as_ref()?);
+        let coarse = self.coarse.as_mut()?;
         for (view, crop) in self.crops.iter_mut().enumerate() {
             let camera = &self.cameras[view];
             let whole = CropBox::whole(camera.width_px, camera.height_px);
@@ -193,13 +148,13 @@ impl PoseStage {
                 coarse.cover(view);
             }
         }
-        if !coarse.run(out) {
+        if !run(coarse, self.clock, out) {
             return None;
         }
         let mut observations = [Observation::NONE; VIEWS_MAX];
         for (view, crop) in self.crops.iter().enumerate() {
             let Some(crop) = crop else { continue };
-            match coarse.keypoint_px(view, 0, crop, spec) {
+            match coarse.keypoint_px(view, 0, crop) {
                 Some([x, y, confidence]) => {
                     let pixel = Vector2::new(f64::from(x), f64::from(y));
                     observations[view] = Observation { pixel, confidence: f64::from(confidence) };
@@ -233,9 +188,9 @@ impl PoseStage {
     fn observe(&mut self, views: &[Option<&Frame>], out: &mut PoseEstimate) -> bool {
         debug_assert_eq!(views.len(), self.cameras.len(), "one entry for each camera");
         if std::mem::take(&mut self.poisoned) {
-            self.fine.network.input_mut().fill(f32::NAN);
+            self.fine.poison();
         }
-        if !self.fine.run(out) {
+        if !run(&mut self.fine, self.clock, out) {
             return false;
         }
         for (view, crop) in self.crops.iter().enumerate() {
@@ -243,7 +198,7 @@ impl PoseStage {
             let estimate = &mut out.views[view];
             estimate.crop = *crop;
             for (keypoint, seen) in estimate.keypoints_px.iter_mut().enumerate() {
-                match self.fine.keypoint_px(view, keypoint, crop, &self.manifest.network) {
+                match self.fine.keypoint_px(view, keypoint, crop) {
                     Some(found) => *seen = found,
                     None => out.integrity |= Integrity::NOT_FINITE,
                 }
@@ -297,6 +252,19 @@ impl PoseStage {
     pub fn state(&self) -> TrackState {
         self.tracker.state()
     }
+}
+
+/// Runs a network and adds its time; `false` when it failed.
+fn run(detector: &mut Detector, clock: Option<fn() -> HostTime>, out: &mut PoseEstimate) -> bool {
+    let started = clock.map(|now| now());
+    let ran = detector.run();
+    if let (Some(started), Some(now)) = (started, clock) {
+        out.inference = out.inference + (now() - started);
+    }
+    if ran.is_err() {
+        out.integrity |= Integrity::CORRUPT;
+    }
+    ran.is_ok()
 }
 
 /// The frame, if its content can be trusted and it is of the calibrated size.

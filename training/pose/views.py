@@ -55,16 +55,14 @@ def gather(sources, picks):
 
 
 def crop(images, points, matrix, shift, size):
-    """Resamples square crops: patch px = matrix @ (crop px - middle) + shift. Two samples a pixel and axis, averaged."""
+    """Resamples square crops, bilinear: patch px = matrix @ (crop px - middle) + shift."""
     count, height, width = images.shape
-    fine = 2 * size
-    axis = (torch.arange(fine, dtype=torch.float32) + 0.5) / 2 - 0.5 - (size - 1) / 2
+    axis = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
     at = torch.einsum("nij,hwj->nhwi", matrix, grid) + shift[:, None, None, :]
     at = (at + 0.5) / torch.tensor([width, height], dtype=torch.float32) * 2 - 1
     source = images[:, None].float().div_(255)
     out = torch.nn.functional.grid_sample(source, at, mode="bilinear", padding_mode="zeros", align_corners=False)
-    out = torch.nn.functional.avg_pool2d(out, 2)
     back = torch.linalg.inv(matrix)
     moved = torch.einsum("nij,nkj->nki", back, points - shift[:, None]) + (size - 1) / 2
     return out, moved

@@ -1,0 +1,158 @@
+"""Writes tiny graphs shaped like the exports that labs bring, for the decoder tests.
+
+    python fixtures.py tests/fixtures/pose
+
+None of them is trained. Map 0 is the image averaged over each cell, so its peak is the brightest place; map 1 is the
+same of the inverted image, so its peak is the darkest place. Names, element types, layouts, strides and output forms
+are those of the real exports.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT, BYTE = TensorProto.FLOAT, TensorProto.UINT8
+
+
+class Graph:
+    """Collects nodes and constants."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], []
+
+    def constant(self, name, value):
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def add(self, op, inputs, output, **attributes):
+        self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
+        return output
+
+    def save(self, path, inputs, outputs):
+        value = lambda item: helper.make_tensor_value_info(*item)
+        graph = helper.make_graph(self.nodes, "fixture", [value(i) for i in inputs], [value(o) for o in outputs], self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, path)
+        print(path, path.stat().st_size)
+
+
+def two_maps(g, image, stride, scale=1.0):
+    """(N, C, H, W) -> (N, 2, H / stride, W / stride): bright map and dark map, 0 to 1 for images of 0 to `scale`."""
+    g.constant("channel_axis", np.array([1], dtype=np.int64))
+    g.constant("one", np.float32(1))
+    g.constant("range", np.float32(1 / scale))
+    grey = g.add("ReduceMean", [image], "grey", axes=[1], keepdims=1)
+    grey = g.add("Mul", [grey, "range"], "grey_unit")
+    bright = g.add("AveragePool", [grey], "bright", kernel_shape=[stride, stride], strides=[stride, stride])
+    dark = g.add("Sub", ["one", bright], "dark")
+    return g.add("Concat", [bright, dark], "two_maps", axis=1)
+
+
+def lightning_pose(path):
+    """Heat maps that sum to one, stride 4, three channels, ImageNet normalisation outside."""
+    g = Graph()
+    maps = two_maps(g, "input", 4)
+    g.constant("sharp", np.float32(40))
+    g.constant("flat", np.array([0, 2, 1024], dtype=np.int64))
+    g.constant("square", np.array([0, 2, 32, 32], dtype=np.int64))
+    logits = g.add("Reshape", [g.add("Mul", [maps, "sharp"], "logits"), "flat"], "logits_flat")
+    soft = g.add("Softmax", [logits], "soft", axis=2)
+    g.add("Reshape", [soft, "square"], "heatmaps")
+    g.save(path, [("input", FLOAT, ["batch", 3, 128, 128])], [("heatmaps", FLOAT, ["batch", 2, 32, 32])])
+
+
+def deeplabcut(path):
+    """Score maps and location refinement, stride 8, three channels."""
+    g = Graph()
+    maps = two_maps(g, "input", 8)
+    g.add("Identity", [maps], "heatmap")
+    zero = g.constant("zero", np.float32(0))
+    still = g.add("Mul", [maps, zero], "still")
+    both = g.add("Concat", [still, still], "both", axis=1)
+    # Two pixels right and one up, for every keypoint, in units of 7.2801 px.
+    shift = np.array([2, -1, 2, -1], dtype=np.float32).reshape(1, 4, 1, 1) / np.float32(7.2801)
+    g.add("Add", [both, g.constant("shift", shift)], "locref")
+    g.save(
+        path,
+        [("input", FLOAT, ["batch", 3, 128, 128])],
+        [("heatmap", FLOAT, ["batch", 2, 16, 16]), ("locref", FLOAT, ["batch", 4, 16, 16])],
+    )
+
+
+def rtmpose(path):
+    """SimCC rows with two bins a pixel, input 96 wide and 128 high."""
+    g = Graph()
+    maps = two_maps(g, "input", 2)
+    double = g.constant("double", np.array([1, 1, 4, 4], dtype=np.float32))
+    fine = g.add("Resize", [maps, "", double], "fine", mode="nearest")
+    g.add("ReduceMax", [fine], "simcc_x", axes=[2], keepdims=0)
+    g.add("ReduceMax", [fine], "simcc_y", axes=[3], keepdims=0)
+    g.save(
+        path,
+        [("input", FLOAT, ["batch", 3, 128, 96])],
+        [("simcc_x", FLOAT, ["batch", 2, 192]), ("simcc_y", FLOAT, ["batch", 2, 256])],
+    )
+
+
+def sleap(path):
+    """Byte images in; peaks and their values out; a peak under 0.2 is NaN."""
+    g = Graph()
+    image = g.add("Cast", ["images"], "image", to=FLOAT)
+    maps = two_maps(g, image, 4, scale=255.0)
+    flat = g.add("Reshape", [maps, g.constant("flat", np.array([0, 2, 1024], dtype=np.int64))], "flat_maps")
+    g.add("ReduceMax", [flat], "peak_vals", axes=[2], keepdims=0)
+    cell = g.add("ArgMax", [flat], "cell", axis=2, keepdims=0)
+    columns = g.constant("columns", np.int64(32))
+    row = g.add("Div", [cell, columns], "row")
+    column = g.add("Mod", [cell, columns], "column")
+    last = g.constant("last", np.array([2], dtype=np.int64))
+    pair = g.add("Concat", [g.add("Unsqueeze", [column, last], "x"), g.add("Unsqueeze", [row, last], "y")], "pair", axis=2)
+    stride = g.constant("stride", np.float32(4))
+    found = g.add("Mul", [g.add("Cast", [pair], "pair_f", to=FLOAT), stride], "found")
+    low = g.add("Less", ["peak_vals", g.constant("threshold", np.float32(0.2))], "low")
+    low = g.add("Unsqueeze", [low, last], "low_pair")
+    g.add("Where", [low, g.constant("nan", np.float32(np.nan)), found], "peaks")
+    g.save(
+        path,
+        [("images", BYTE, ["batch", 1, 128, 128])],
+        [("peaks", FLOAT, ["batch", 2, 2]), ("peak_vals", FLOAT, ["batch", 2])],
+    )
+
+
+def sleap_centroid(path):
+    """Byte images in; three candidate centroids out, the brightest cell last."""
+    g = Graph()
+    image = g.add("Cast", ["images"], "image", to=FLOAT)
+    maps = two_maps(g, image, 4, scale=255.0)
+    first = g.add("Slice", [maps, g.constant("from", np.array([0], dtype=np.int64)), g.constant("to", np.array([1], dtype=np.int64)), "channel_axis"], "first")
+    flat = g.add("Reshape", [first, g.constant("flat", np.array([0, 1024], dtype=np.int64))], "flat_map")
+    best = g.add("ReduceMax", [flat], "best", axes=[1], keepdims=1)
+    cell = g.add("ArgMax", [flat], "cell", axis=1, keepdims=1)
+    columns = g.constant("columns", np.int64(32))
+    pair = g.add("Concat", [g.add("Mod", [cell, columns], "column"), g.add("Div", [cell, columns], "row")], "pair", axis=1)
+    found = g.add("Mul", [g.add("Cast", [pair], "pair_f", to=FLOAT), g.constant("stride", np.float32(4))], "found")
+    found = g.add("Unsqueeze", [found, "channel_axis"], "found_one")
+    zero = g.add("Mul", [found, g.constant("zero", np.float32(0))], "corner")
+    g.add("Concat", [zero, zero, found], "centroids", axis=1)
+    small = g.add("Mul", [best, g.constant("half", np.float32(0.5))], "small")
+    g.add("Concat", [small, small, best], "centroid_vals", axis=1)
+    g.save(
+        path,
+        [("images", BYTE, ["batch", 1, 128, 128])],
+        [("centroids", FLOAT, ["batch", 3, 2]), ("centroid_vals", FLOAT, ["batch", 3])],
+    )
+
+
+def main():
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for make in (lightning_pose, deeplabcut, rtmpose, sleap, sleap_centroid):
+        make(folder / f"{make.__name__}.onnx")
+
+
+if __name__ == "__main__":
+    main()
