@@ -19,7 +19,7 @@
 //!
 //! `--qpos` takes (n, 74) `<f4` or `<f8` coordinates, root on `walker`; poses are drawn from its rows at random and varied
 //! (any place, any yaw, shaken hinges). `--spread 0` renders the rows as they are, in order, where they are. Without it
-//! poses come from the twin's own rat. `--randomise` varies light, coat, floor, noise, blur and occluders.
+//! poses come from the twin's own rat (with `--spread 0`: its movement, 50 frames a second). `--randomise` varies light, coat, floor, noise, blur and occluders.
 
 mod npy;
 mod poses;
@@ -29,7 +29,8 @@ use std::io::{self, Error, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mimicd_sim::rat::{Keypoints, QPOS, Skeleton, Tail};
+use mimicd_device::Span;
+use mimicd_sim::rat::{Keypoints, QPOS, Skeleton, Tail, World};
 use mimicd_sim::render::{FloorTexture, Look, RenderAssets, Renderer, Scene, TwinCamera};
 use poses::Spread;
 use rand::{RngExt as _, SeedableRng as _};
@@ -120,9 +121,9 @@ fn draw_poses(options: &Options, skeleton: &Skeleton) -> io::Result<Vec<[f64; QP
     let base: Vec<[f64; QPOS]> = match &options.qpos {
         Some(path) => npy::read_rows(path, QPOS)?.iter().map(|row| std::array::from_fn(|k| row[k])).collect(),
         None => {
-            let mut standing = [0.0; QPOS];
-            standing[3] = 1.0;
-            vec![standing]
+            let world = World::new(options.seed, &options.mjcf).map_err(Error::other)?;
+            let step = if options.spread == 0.0 { Span::from_millis(20) } else { Span::from_millis(90) };
+            (0..options.frames as i64).map(|k| world.movement_at(Span::from_nanos(k * step.nanos())).qpos).collect()
         }
     };
     if options.spread == 0.0 {

@@ -5,14 +5,11 @@
 
 use std::path::Path;
 
-use mujoco_rs::wrappers::MjModel;
-use mujoco_rs::wrappers::mj_model::{MjtGeomBase, MjtObjBase};
+use mimicd_rat::{GeomShape, RatOptions};
 use nalgebra::{Isometry3, Quaternion, Translation3, Unit, UnitQuaternion, Vector3};
 
 use crate::SimError;
 
-/// The field scales the body model's lengths by this.
-pub(crate) const SCALE: f64 = 0.9;
 /// Bodies of the rat, the torso first; MuJoCo's world body and the root's carrier are not counted.
 pub const BODIES: usize = 65;
 /// Hinges of the rat.
@@ -93,19 +90,16 @@ pub struct Skeleton {
 }
 
 impl Skeleton {
-    /// Reads the body model at `mjcf`, scaled to the field's 0.9.
+    /// Reads the body model at `mjcf`, scaled as the field does.
     ///
     /// # Errors
     /// [`SimError::Body`] when the file cannot be read or is not the rat this crate knows (65 parts, 67 hinges).
     pub fn load(mjcf: &Path) -> Result<Self, SimError> {
-        let model = MjModel::from_xml(mjcf).map_err(|error| SimError::Body(format!("{}: {error}", mjcf.display())))?;
-        Self::from_model(&model)
-    }
-
-    /// Takes the skeleton out of a model read from the unscaled body file.
-    pub(crate) fn from_model(model: &MjModel) -> Result<Self, SimError> {
-        let bodies = read_bodies(model);
-        let hinges = read_hinges(model);
+        let options = RatOptions { floor: false, sites: Vec::new(), ..RatOptions::default() };
+        let rat = mimicd_rat::load(mjcf, &options).map_err(|error| SimError::Body(error.to_string()))?;
+        let torso = rat.body_id("torso").ok_or_else(|| SimError::Body("no part named torso".into()))?;
+        let bodies: Vec<Body> = rat.bodies().iter().skip(torso).map(|body| read_body(body, torso)).collect();
+        let hinges: Vec<Hinge> = rat.joints().iter().skip(1).map(|joint| read_hinge(joint, torso)).collect();
         if bodies.len() != BODIES || hinges.len() != HINGES {
             return Err(SimError::Body(format!(
                 "{} parts and {} hinges: expected the rat's {BODIES} and {HINGES}",
@@ -113,7 +107,7 @@ impl Skeleton {
                 hinges.len()
             )));
         }
-        let solids = read_solids(model);
+        let solids = rat.geoms().iter().filter_map(|geom| read_solid(geom, torso)).collect();
         Ok(Self { bodies, hinges, solids })
     }
 
@@ -194,57 +188,42 @@ pub(crate) fn root_pose(qpos: &[f64; QPOS]) -> Isometry3<f64> {
     Isometry3::from_parts(Translation3::new(qpos[0], qpos[1], qpos[2]), UnitQuaternion::new_normalize(quaternion))
 }
 
-fn pose_from(position: [f64; 3], quaternion: [f64; 4]) -> Isometry3<f64> {
+fn pose_from(position_m: [f64; 3], quaternion: [f64; 4]) -> Isometry3<f64> {
     let [w, x, y, z] = quaternion;
     Isometry3::from_parts(
-        Translation3::from(Vector3::from(position) * SCALE),
+        Translation3::from(Vector3::from(position_m)),
         UnitQuaternion::new_normalize(Quaternion::new(w, x, y, z)),
     )
 }
 
-fn read_bodies(model: &MjModel) -> Vec<Body> {
-    let count = model.body_parentid().len();
-    (1..count)
-        .map(|id| {
-            let parent = model.body_parentid()[id] as usize;
-            let first = model.body_jntadr()[id].max(0) as usize;
-            Body {
-                name: model.id_to_name(MjtObjBase::mjOBJ_BODY, id).unwrap_or_default().to_owned(),
-                parent: parent.checked_sub(1),
-                parent_from_body: pose_from(model.body_pos()[id], model.body_quat()[id]),
-                hinges: first..first + model.body_jntnum()[id] as usize,
-            }
-        })
-        .collect()
-}
-
-fn read_hinges(model: &MjModel) -> Vec<Hinge> {
-    (0..model.jnt_bodyid().len())
-        .map(|id| Hinge {
-            name: model.id_to_name(MjtObjBase::mjOBJ_JOINT, id).unwrap_or_default().to_owned(),
-            body: model.jnt_bodyid()[id] as usize - 1,
-            axis: Unit::new_normalize(Vector3::from(model.jnt_axis()[id])),
-            anchor_m: Vector3::from(model.jnt_pos()[id]) * SCALE,
-            range_rad: model.jnt_range()[id],
-        })
-        .collect()
-}
-
-fn read_solids(model: &MjModel) -> Vec<Solid> {
-    let mut solids = Vec::new();
-    for id in 0..model.geom_bodyid().len() {
-        let body = model.geom_bodyid()[id] as usize;
-        let [x, y, z] = model.geom_size()[id].map(|size| size * SCALE);
-        let shape = match model.geom_type()[id] {
-            MjtGeomBase::mjGEOM_SPHERE => Shape::Sphere { radius_m: x },
-            MjtGeomBase::mjGEOM_CAPSULE => Shape::Capsule { radius_m: x, half_m: y },
-            MjtGeomBase::mjGEOM_ELLIPSOID => Shape::Ellipsoid { radii_m: [x, y, z] },
-            _ => continue,
-        };
-        if body > 0 {
-            let body_from_solid = pose_from(model.geom_pos()[id], model.geom_quat()[id]);
-            solids.push(Solid { body: body - 1, body_from_solid, shape });
-        }
+/// `torso` is the model's id of our part 0.
+fn read_body(body: &mimicd_rat::Body, torso: usize) -> Body {
+    Body {
+        name: body.name.clone(),
+        parent: body.parent.checked_sub(torso),
+        parent_from_body: pose_from(body.position_m, body.quaternion),
+        // The model's joint 0 is the free joint of the root.
+        hinges: body.joints.start.saturating_sub(1)..body.joints.end.saturating_sub(1),
     }
-    solids
+}
+
+fn read_hinge(joint: &mimicd_rat::Joint, torso: usize) -> Hinge {
+    Hinge {
+        name: joint.name.clone(),
+        body: joint.body - torso,
+        axis: Unit::new_normalize(Vector3::from(joint.axis)),
+        anchor_m: Vector3::from(joint.anchor_m),
+        range_rad: joint.limits_rad.unwrap_or([-std::f64::consts::PI, std::f64::consts::PI]),
+    }
+}
+
+fn read_solid(geom: &mimicd_rat::Geom, torso: usize) -> Option<Solid> {
+    let shape = match geom.shape {
+        GeomShape::Sphere(radius_m) => Shape::Sphere { radius_m },
+        GeomShape::Capsule(radius_m, half_m) => Shape::Capsule { radius_m, half_m },
+        GeomShape::Ellipsoid(radii_m) => Shape::Ellipsoid { radii_m },
+        GeomShape::Plane | GeomShape::Cylinder(..) | GeomShape::Box(_) => return None,
+    };
+    let body = geom.body.checked_sub(torso)?;
+    Some(Solid { body, body_from_solid: pose_from(geom.position_m, geom.quaternion), shape })
 }

@@ -26,7 +26,7 @@ pub use arena::{ARENA_RADIUS_M, FloorTexture};
 pub use camera::TwinCamera;
 pub use coat::CoatLook;
 pub use look::{Look, Occluder};
-pub(crate) use random::mix;
+pub(crate) use random::{Dice, mix};
 pub use scene::Scene;
 
 use crate::SimError;
@@ -51,7 +51,10 @@ impl RenderAssets {
     /// [`SimError::Body`] when the file cannot be read or has no skin.
     pub fn load(mjcf: &Path, seed: u64) -> Result<Self, SimError> {
         let model = MjModel::from_xml(mjcf).map_err(|error| SimError::Body(format!("{}: {error}", mjcf.display())))?;
-        Ok(Self { skin: Arc::new(Skin::from_model(&model)?), floor: Arc::new(FloorTexture::new(seed)) })
+        Ok(Self {
+            skin: Arc::new(Skin::from_model(&model, mimicd_rat::RatOptions::default().scale)?),
+            floor: Arc::new(FloorTexture::new(seed)),
+        })
     }
 
     /// The same skin over another floor.

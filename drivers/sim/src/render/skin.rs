@@ -5,7 +5,7 @@ use nalgebra::{Isometry3, Point3, Quaternion, Translation3, UnitQuaternion, Vect
 
 use super::coat::Coat;
 use crate::SimError;
-use crate::rat::{BODIES, Placement, SCALE};
+use crate::rat::{BODIES, Placement};
 
 /// Influences below this share are dropped and the rest scaled up: they are a third of all and move nothing by 0.1 mm.
 const WEIGHT_MIN: f32 = 0.04;
@@ -35,19 +35,23 @@ pub(crate) struct Bent {
 }
 
 impl Skin {
-    /// Takes the skin out of a model read from the unscaled body file.
-    pub(crate) fn from_model(model: &MjModel) -> Result<Self, SimError> {
+    /// Takes the skin out of a model read from the unscaled body file; `scale` is the body's.
+    pub(crate) fn from_model(model: &MjModel, scale: f64) -> Result<Self, SimError> {
         let rest: Vec<[f32; 3]> = model.skin_vert().to_vec();
         if rest.is_empty() {
             return Err(SimError::Body("the body model has no skin: expected rodent_walker_skin.skn beside it".into()));
         }
         let triangles: Vec<[u32; 3]> = model.skin_face().iter().map(|face| face.map(|corner| corner as u32)).collect();
-        let points_m: Vec<[f32; 3]> = rest.iter().map(|point| point.map(|x| x * SCALE as f32)).collect();
+        let points_m: Vec<[f32; 3]> = rest.iter().map(|point| point.map(|x| x * scale as f32)).collect();
         let (normals, areas_m2) = normals_and_areas(&points_m, &triangles);
         let (starts, influences) = read_influences(model, rest.len());
         let bones = model.skin_bonebodyid().iter().map(|body| *body as usize - 1).collect();
-        let rest_from_world =
-            model.skin_bonebindpos().iter().zip(model.skin_bonebindquat()).map(bind_inverse).collect();
+        let rest_from_world = model
+            .skin_bonebindpos()
+            .iter()
+            .zip(model.skin_bonebindquat())
+            .map(|bind| bind_inverse(bind, scale))
+            .collect();
         let coat = rest.iter().map(|point| Coat::coordinates(point.map(f64::from))).collect();
         Ok(Self { points_m, normals, coat, areas_m2, influences, starts, rest_from_world, bones, triangles })
     }
@@ -75,8 +79,8 @@ impl Skin {
     }
 }
 
-fn bind_inverse((position, quaternion): (&[f32; 3], &[f32; 4])) -> Isometry3<f64> {
-    let [x, y, z] = position.map(|x| f64::from(x) * SCALE);
+fn bind_inverse((position, quaternion): (&[f32; 3], &[f32; 4]), scale: f64) -> Isometry3<f64> {
+    let [x, y, z] = position.map(|x| f64::from(x) * scale);
     let [w, i, j, k] = quaternion.map(f64::from);
     let rotation = UnitQuaternion::new_normalize(Quaternion::new(w, i, j, k));
     Isometry3::from_parts(Translation3::new(x, y, z), rotation).inverse()
