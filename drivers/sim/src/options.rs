@@ -6,6 +6,7 @@ use mimicd_device::{ButtonKind, Span};
 
 use crate::SimError;
 use crate::fault::Fault;
+use crate::render::TwinCamera;
 
 /// What the cameras look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,25 +18,6 @@ pub enum SceneOptions {
     },
     /// Moving stripes with the trigger index in machine-readable squares: cheap at any size.
     Pattern,
-}
-
-/// One calibrated camera.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TwinCamera {
-    /// Name of the camera.
-    pub name: String,
-    /// Image width, px.
-    pub width_px: u32,
-    /// Image height, px.
-    pub height_px: u32,
-    /// Intrinsics, row-major: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], px.
-    pub k: [[f64; 3]; 3],
-    /// Distortion k1, k2, p1, p2, k3 (the Brown-Conrady model).
-    pub distortion: [f64; 5],
-    /// Rotation of the camera-from-world transform, row-major.
-    pub rotation: [[f64; 3]; 3],
-    /// Translation of the camera-from-world transform, m.
-    pub translation_m: [f64; 3],
 }
 
 /// One simulated array.

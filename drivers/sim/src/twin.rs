@@ -78,7 +78,7 @@ impl Twin {
             camera_clocks: (0..options.cameras.len()).map(camera_clock).collect(),
             timings: (0..options.cameras.len()).map(timing).collect(),
             sample_clocks: (0..options.arrays.len()).map(sample_clock).collect(),
-            logs: vec![SpikeLog::default(); options.arrays.len()],
+            logs: options.arrays.iter().map(|_| SpikeLog::default()).collect(),
             board_taken: false,
             options,
             script,

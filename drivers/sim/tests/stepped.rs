@@ -95,8 +95,9 @@ fn the_digital_word_places_each_edge_on_its_sample() {
 
 #[test]
 fn spikes_stand_where_the_truth_says_with_their_amplitudes() {
-    let rig = running(6, 1, 1, vec![], 4.0);
+    let rig = running(6, 1, 2, vec![], 4.0);
     let truth = rig.twin.truth();
+    assert_ne!(truth.spikes(ArrayIndex(0), 0), truth.spikes(ArrayIndex(1), 0), "each array has units of its own");
     let units = truth.units(ArrayIndex(0));
     assert_eq!(units.len(), 40);
     let spikes = truth.spikes(ArrayIndex(0), 0);
