@@ -28,7 +28,7 @@ const LAYERS: [&str; 17] = [
 /// Driver crates that each driver crate may name.
 const DRIVERS: [(&str, &[&str]); 6] = [
     ("wire", &[]),
-    ("device", &[]),
+    ("device", &["wire"]),
     ("rat", &[]),
     ("board", &["wire"]),
     ("hw", &["wire", "device", "board"]),
