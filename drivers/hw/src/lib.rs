@@ -1,1 +1,16 @@
-//! TODO
+//! Real devices. Each implements one of the traits of `mimicd-device`.
+//!
+//! | module | device |
+//! |---|---|
+//! | [`rhx`] | electrode arrays behind Intan RHX, over TCP |
+
+mod handoff;
+pub mod rhx;
+
+use mimicd_device::HostTime;
+
+/// The host's clock, for arrival times.
+pub(crate) fn host_now() -> HostTime {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    HostTime::from_nanos(now.tv_sec * 1_000_000_000 + now.tv_nsec)
+}

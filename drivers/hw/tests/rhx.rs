@@ -1,0 +1,272 @@
+//! The RHX client against the emulator: every fault, exact to the sample.
+
+mod rhx_emulator;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mimicd_device::{ArrayIndex, DeviceErrorKind, EphysSource, HostTime, Integrity, Polled, SampleBlock, Span};
+use mimicd_hw::rhx::{RhxOptions, RhxSource};
+use rhx_emulator::{Behaviour, Emulator, Fault, truth, truth_digital};
+
+const BLOCK: u64 = 128;
+
+fn now() -> HostTime {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    HostTime::from_nanos(now.tv_sec * 1_000_000_000 + now.tv_nsec)
+}
+
+fn options(emulator: &Emulator, channels: usize) -> RhxOptions {
+    let mut options = RhxOptions::parse("127.0.0.1", ArrayIndex(0), channels).unwrap();
+    options.command_port = emulator.command_port;
+    options.waveform_port = emulator.waveform_port;
+    options.stall_millis = 600;
+    options
+}
+
+/// What a client saw: pieces of consecutive samples.
+#[derive(Debug, Default)]
+struct Seen {
+    /// (first, end, flags of the first block) of each piece.
+    pieces: Vec<(u64, u64, Integrity)>,
+    samples: u64,
+    errors: Vec<DeviceErrorKind>,
+}
+
+/// Reads until `samples` have come, checking every value; `timestamp_of` turns a sample index into RHX's timestamp.
+fn read(source: &mut RhxSource, samples: u64, timestamp_of: impl Fn(u64) -> u32) -> Seen {
+    let channels = source.channels();
+    let mut block = SampleBlock::with_capacity(ArrayIndex(0), channels, source.block_samples_max());
+    let mut seen = Seen::default();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while seen.samples < samples && Instant::now() < deadline {
+        source.wait(now() + Span::from_millis(20));
+        match source.poll(now(), &mut block) {
+            Ok(Polled::Nothing) => continue,
+            Err(error) => {
+                seen.errors.push(error.kind);
+                assert!(error.kind.reopen_helps(), "{error}");
+                while source.reopen().is_err() {
+                    assert!(Instant::now() < deadline, "never reopened");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                continue;
+            }
+            Ok(Polled::Ready) => {}
+        }
+        for (offset, (row, word)) in block.samples.chunks(channels).zip(&block.digital).enumerate() {
+            let timestamp = timestamp_of(block.first.0 + offset as u64);
+            for (channel, value) in row.iter().enumerate() {
+                assert_eq!(*value, truth(channel, timestamp), "channel {channel} at {timestamp}");
+            }
+            assert_eq!(*word, truth_digital(timestamp), "digital word at {timestamp}");
+        }
+        seen.samples += block.len() as u64;
+        let end = block.end().0;
+        match seen.pieces.last_mut() {
+            Some(last) if last.1 == block.first.0 && block.integrity.is_empty() => last.1 = end,
+            _ => seen.pieces.push((block.first.0, end, block.integrity)),
+        }
+    }
+    assert_eq!(seen.samples, samples, "samples until the deadline; pieces {:?}", seen.pieces);
+    seen
+}
+
+fn run(behaviour: Behaviour, samples: u64) -> (Seen, RhxSource, Emulator) {
+    let emulator = Emulator::start(behaviour);
+    let mut source = RhxSource::open(options(&emulator, 32)).unwrap();
+    source.start().unwrap();
+    let seen = read(&mut source, samples, |index| index as u32);
+    (seen, source, emulator)
+}
+
+#[test]
+fn both_dialects_deliver_every_sample() {
+    for version in ["3.3.2", "3.4.0", "3.5.0"] {
+        let (seen, source, emulator) = run(Behaviour { version, ..Behaviour::default() }, 200 * BLOCK);
+        assert_eq!(seen.pieces, [(0, 200 * BLOCK, Integrity::empty())], "{version}");
+        assert_eq!(emulator.value("TCPNumberDataBlocksPerWrite").unwrap(), "1");
+        assert_eq!((source.channels(), source.rate_hz()), (32, 30_000.0));
+        assert_eq!(source.channel_names()[31], "A-031");
+        assert!(source.identity().contains(version), "{}", source.identity());
+    }
+}
+
+#[test]
+fn split_and_merged_segments() {
+    for (piece_bytes, merged) in [(1_447, 1), (13, 1), (0, 7), (999, 10)] {
+        let behaviour = Behaviour { piece_bytes, merged, blocks: 60, ..Behaviour::default() };
+        let (seen, ..) = run(behaviour, 60 * BLOCK);
+        assert_eq!(seen.pieces.len(), 1, "pieces of {piece_bytes}, {merged} merged");
+    }
+}
+
+#[test]
+fn silent_sets_and_ragged_answers() {
+    let behaviour = Behaviour { silent_sets: 34, ragged_answers: true, blocks: 20, ..Behaviour::default() };
+    let (seen, ..) = run(behaviour, 20 * BLOCK);
+    assert_eq!(seen.pieces.len(), 1);
+}
+
+#[test]
+fn a_set_that_never_takes_is_named() {
+    let emulator = Emulator::start(Behaviour { silent_sets: 1_000_000, ..Behaviour::default() });
+    let mut source = RhxSource::open(options(&emulator, 32)).unwrap();
+    let error = source.start().unwrap_err();
+    assert_eq!(error.kind, DeviceErrorKind::Unsupported);
+    assert!(error.context.contains("A-000.TCPDataOutputEnabled"), "{error}");
+}
+
+#[test]
+fn more_channels_than_there_are() {
+    let emulator = Emulator::start(Behaviour { channels_per_port: vec![32, 64], ..Behaviour::default() });
+    let Err(error) = RhxSource::open(options(&emulator, 128)) else { panic!("opened") };
+    assert_eq!(error.kind, DeviceErrorKind::Unsupported);
+    assert!(error.context.contains("A: 32") && error.context.contains("B: 64"), "{error}");
+}
+
+#[test]
+fn jumps_are_gaps_of_exactly_that_many_samples() {
+    let faults = vec![Fault::Jump { block: 50, samples: 777 }, Fault::JumpInside { block: 90, samples: 33 }];
+    let (seen, source, _emulator) = run(Behaviour { faults, blocks: 120, ..Behaviour::default() }, 120 * BLOCK);
+    let (first, second) = (50 * BLOCK, 90 * BLOCK + 777 + 40);
+    assert_eq!(
+        seen.pieces,
+        [
+            (0, first, Integrity::empty()),
+            (first + 777, second, Integrity::GAP_BEFORE),
+            (second + 33, 120 * BLOCK + 810, Integrity::GAP_BEFORE),
+        ]
+    );
+    let monitor = source.monitor();
+    assert_eq!((monitor.gaps.load(Ordering::Relaxed), monitor.missing.load(Ordering::Relaxed)), (2, 810));
+}
+
+#[test]
+fn the_counter_wraps_without_a_gap() {
+    let behaviour = Behaviour { first_timestamp: u32::MAX - 5_000, blocks: 100, ..Behaviour::default() };
+    let (seen, ..) = run(behaviour, 100 * BLOCK);
+    let first = u64::from(u32::MAX - 5_000);
+    assert_eq!(seen.pieces, [(first, first + 100 * BLOCK, Integrity::empty())]);
+}
+
+#[test]
+fn a_restart_is_a_clock_step_and_the_index_goes_on() {
+    let faults = vec![Fault::Restart { block: 70 }];
+    let emulator = Emulator::start(Behaviour { faults, blocks: 100, ..Behaviour::default() });
+    let mut source = RhxSource::open(options(&emulator, 32)).unwrap();
+    source.start().unwrap();
+    let restart = 70 * BLOCK;
+    let seen = read(&mut source, 100 * BLOCK, |index| if index < restart { index } else { index - restart } as u32);
+    let step = Integrity::GAP_BEFORE | Integrity::CLOCK_STEP;
+    assert_eq!(seen.pieces, [(0, restart, Integrity::empty()), (restart, 100 * BLOCK, step)]);
+}
+
+#[test]
+fn a_short_stall_loses_nothing_and_a_long_one_reconnects() {
+    let faults = vec![Fault::Stall { block: 40, millis: 200 }];
+    let (seen, ..) = run(Behaviour { faults, blocks: 80, ..Behaviour::default() }, 80 * BLOCK);
+    assert_eq!((seen.pieces.len(), seen.errors.len()), (1, 0));
+}
+
+#[test]
+fn a_closed_waveform_socket_is_reopened_and_the_loss_is_exact() {
+    for version in ["3.4.0", "3.5.0"] {
+        let faults = vec![Fault::Disconnect { block: 60, lost_blocks: 25 }];
+        let behaviour = Behaviour { version, faults, blocks: 145, ..Behaviour::default() };
+        let (seen, ..) = run(behaviour, 120 * BLOCK);
+        assert_eq!(seen.errors, [DeviceErrorKind::Disconnected]);
+        assert_eq!(
+            seen.pieces,
+            [(0, 60 * BLOCK, Integrity::empty()), (85 * BLOCK, 145 * BLOCK, Integrity::GAP_BEFORE),]
+        );
+    }
+}
+
+#[test]
+fn the_command_sockets_loss_is_an_alarm_and_data_flows_on() {
+    let faults = vec![Fault::CommandLoss { block: 30 }];
+    let (seen, source, _emulator) = run(Behaviour { faults, blocks: 300, ..Behaviour::default() }, 300 * BLOCK);
+    assert_eq!((seen.pieces.len(), seen.errors.len()), (1, 0));
+    assert!(source.monitor().command_lost.load(Ordering::Acquire));
+}
+
+#[test]
+fn both_sockets_lost_one_after_the_other() {
+    let faults = vec![Fault::CommandLoss { block: 30 }, Fault::Disconnect { block: 90, lost_blocks: 5 }];
+    let (seen, source, _emulator) = run(Behaviour { faults, blocks: 200, ..Behaviour::default() }, 195 * BLOCK);
+    assert_eq!(seen.pieces.len(), 2);
+    assert!(source.monitor().command_lost.load(Ordering::Acquire));
+}
+
+#[test]
+fn a_channel_switched_off_in_mid_stream_is_told_and_mended() {
+    let faults = vec![Fault::Toggle { block: 50 }];
+    let emulator = Emulator::start(Behaviour { faults, blocks: 1_000, ..Behaviour::default() });
+    let mut source = RhxSource::open(options(&emulator, 32)).unwrap();
+    source.start().unwrap();
+    let seen = read(&mut source, 100 * BLOCK, |index| index as u32);
+    assert_eq!(seen.errors, [DeviceErrorKind::Protocol]);
+    assert_eq!(seen.pieces.len(), 2, "{:?}", seen.pieces);
+    assert_eq!(seen.pieces[0], (0, 50 * BLOCK, Integrity::empty()));
+    assert_eq!(seen.pieces[1].2, Integrity::GAP_BEFORE);
+}
+
+#[test]
+fn garbage_between_blocks_costs_nothing_but_itself() {
+    for bytes in [1, 3, 50, 20_000] {
+        let faults = vec![Fault::Garbage { block: 40, bytes }];
+        let (seen, source, _emulator) = run(Behaviour { faults, blocks: 80, ..Behaviour::default() }, 80 * BLOCK);
+        assert_eq!(seen.pieces.len(), 1, "{bytes} bytes of garbage");
+        assert_eq!(source.monitor().garbage_bytes.load(Ordering::Relaxed), bytes as u64);
+    }
+}
+
+#[test]
+fn a_poller_that_sleeps_never_blocks_the_reader() {
+    let emulator = Emulator::start(Behaviour { blocks: 2_000, ..Behaviour::default() });
+    let mut source = RhxSource::open(options(&emulator, 32)).unwrap();
+    source.start().unwrap();
+    while emulator.sent_blocks() < 2_000 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let dropped = source.monitor().dropped.load(Ordering::Relaxed);
+    assert!(dropped > 0, "the queue must have been too small for this test");
+    let seen = read(&mut source, 2_000 * BLOCK - dropped, |index| index as u32);
+    assert_eq!(seen.pieces.len(), 1, "what was kept is the beginning");
+    assert!(emulator.blocked_max() < Duration::from_millis(500), "{:?}", emulator.blocked_max());
+}
+
+/// Real time, two arrays of the paper; `cargo test -p mimicd-hw --release --test rhx -- --ignored --nocapture`.
+/// `RHX_SOAK_SECS` sets its length.
+#[test]
+#[ignore = "a soak: minutes to an hour"]
+fn soak_256_channels_in_real_time() {
+    let seconds: f64 = std::env::var("RHX_SOAK_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(60.0);
+    let rate = 30_000.0 / BLOCK as f64;
+    let blocks = (seconds * rate) as u64;
+    let emulator = Emulator::start(Behaviour {
+        channels_per_port: vec![64; 4],
+        blocks,
+        merged: 8,
+        blocks_per_second: Some(rate),
+        ..Behaviour::default()
+    });
+    let mut source = RhxSource::open(options(&emulator, 256)).unwrap();
+    source.start().unwrap();
+    let mut block = SampleBlock::with_capacity(ArrayIndex(0), 256, 128);
+    let (mut samples, mut expected) = (0_u64, 0_u64);
+    while samples < blocks / 8 * 8 * BLOCK {
+        source.wait(now() + Span::from_millis(50));
+        while source.poll(now(), &mut block).unwrap() == Polled::Ready {
+            assert_eq!(block.first.0, expected, "lost samples");
+            assert_eq!(block.samples[5], truth(5, block.first.0 as u32));
+            expected = block.end().0;
+            samples += block.len() as u64;
+        }
+    }
+    let monitor = source.monitor();
+    let away = monitor.away_nanos_max.load(Ordering::Relaxed) as f64 * 1e-6;
+    println!("{samples} samples of 256 channels in {seconds} s, 0 lost; reader away at most {away:.2} ms");
+}

@@ -1,0 +1,411 @@
+//! An RHX of our own: speaks both dialects, sends a signal that is a function of the timestamp, and misbehaves to order.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const MAGIC: u32 = 0x2EF0_7A08;
+const FRAMES: u32 = 128;
+
+/// What goes wrong, and with which block (counted from the run's start).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// Timestamps jump ahead: samples lost on USB.
+    Jump { block: u64, samples: u32 },
+    /// The same, in the middle of a block.
+    JumpInside { block: u64, samples: u32 },
+    /// The counter starts again at 0.
+    Restart { block: u64 },
+    /// Nothing is sent for a while; nothing is lost.
+    Stall { block: u64, millis: u64 },
+    /// The waveform socket is closed; meanwhile this many blocks are acquired and lost.
+    Disconnect { block: u64, lost_blocks: u32 },
+    /// The command socket is closed for good.
+    CommandLoss { block: u64 },
+    /// From here on one channel fewer is sent, until channels are chosen again.
+    Toggle { block: u64 },
+    /// Bytes that belong to nothing.
+    Garbage { block: u64, bytes: usize },
+}
+
+/// How the emulator is.
+#[derive(Clone, Debug)]
+pub(crate) struct Behaviour {
+    pub(crate) version: &'static str,
+    pub(crate) channels_per_port: Vec<usize>,
+    /// First timestamp of a run.
+    pub(crate) first_timestamp: u32,
+    /// Blocks to send before falling silent (the socket stays open).
+    pub(crate) blocks: u64,
+    /// Write in pieces of about this size; 0 = whole blocks.
+    pub(crate) piece_bytes: usize,
+    /// Blocks merged into one write, whatever was asked.
+    pub(crate) merged: usize,
+    /// This many `set`s are forgotten in silence.
+    pub(crate) silent_sets: usize,
+    /// Put a stray answer in front of each answer, and send answers in two halves.
+    pub(crate) ragged_answers: bool,
+    /// Blocks per second; `None` = as fast as the socket takes them.
+    pub(crate) blocks_per_second: Option<f64>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            version: "3.4.0",
+            channels_per_port: vec![32, 0, 0, 0],
+            first_timestamp: 0,
+            blocks: 200,
+            piece_bytes: 0,
+            merged: 1,
+            silent_sets: 0,
+            ragged_answers: false,
+            blocks_per_second: Some(2_000.0),
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// Value on the wire, minus 32,768, of a channel at a timestamp.
+pub(crate) fn truth(channel: usize, timestamp: u32) -> i16 {
+    let mixed = (timestamp ^ (channel as u32).wrapping_mul(0x9E37_79B1)).wrapping_mul(0x85EB_CA6B);
+    (mixed >> 16) as i16
+}
+
+/// Digital word at a timestamp.
+pub(crate) fn truth_digital(timestamp: u32) -> u16 {
+    (timestamp / 150 & 1) as u16 | ((timestamp / 1_000 & 1) << 3) as u16
+}
+
+struct State {
+    behaviour: Behaviour,
+    values: Mutex<BTreeMap<String, String>>,
+    silent_left: AtomicU64,
+    toggled: AtomicBool,
+    running: AtomicBool,
+    listening: AtomicBool,
+    command_dead: AtomicBool,
+    stop: AtomicBool,
+    sent_blocks: AtomicU64,
+    blocked_nanos: AtomicU64,
+}
+
+/// A running emulator; dropped, it goes away.
+pub(crate) struct Emulator {
+    pub(crate) command_port: u16,
+    pub(crate) waveform_port: u16,
+    state: Arc<State>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Emulator {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
+        let command = TcpListener::bind("127.0.0.1:0").unwrap();
+        let waveform = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ports = (command.local_addr().unwrap().port(), waveform.local_addr().unwrap().port());
+        let state = Arc::new(State {
+            silent_left: AtomicU64::new(behaviour.silent_sets as u64),
+            values: Mutex::new(first_values(&behaviour)),
+            behaviour,
+            toggled: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            listening: AtomicBool::new(false),
+            command_dead: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            sent_blocks: AtomicU64::new(0),
+            blocked_nanos: AtomicU64::new(0),
+        });
+        let threads = vec![
+            std::thread::spawn({
+                let state = Arc::clone(&state);
+                move || serve_commands(&command, &state)
+            }),
+            std::thread::spawn({
+                let state = Arc::clone(&state);
+                move || serve_waveform(&waveform, &state)
+            }),
+        ];
+        Self { command_port: ports.0, waveform_port: ports.1, state, threads }
+    }
+
+    pub(crate) fn sent_blocks(&self) -> u64 {
+        self.state.sent_blocks.load(Ordering::Acquire)
+    }
+
+    /// Longest time that one write had to wait for the client.
+    pub(crate) fn blocked_max(&self) -> Duration {
+        Duration::from_nanos(self.state.blocked_nanos.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
+        self.state.values.lock().unwrap().get(&name.to_lowercase()).cloned()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Release);
+        for thread in self.threads.drain(..) {
+            thread.join().ok();
+        }
+    }
+}
+
+fn first_values(behaviour: &Behaviour) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let mut put = |name: &str, value: &str| values.insert(name.to_lowercase(), value.to_owned());
+    put("Version", behaviour.version);
+    put("Type", "ControllerRecordUSB3");
+    put("SampleRateHertz", "30000");
+    put("RunMode", "Stop");
+    put("TCPNumberDataBlocksPerWrite", "10");
+    put(status_name(behaviour), "Disconnected");
+    for (port, count) in ('A'..).zip(&behaviour.channels_per_port) {
+        put(&format!("{port}.NumberAmplifierChannels"), &count.to_string());
+        for channel in 0..*count {
+            put(&format!("{port}-{channel:03}.TCPDataOutputEnabled"), "False");
+        }
+    }
+    put("DIGITAL-IN-01.TCPDataOutputEnabled", "False");
+    values
+}
+
+fn status_name(behaviour: &Behaviour) -> &'static str {
+    if behaviour.version.starts_with("3.5") {
+        "TCPWaveformDataSocket.Status"
+    } else {
+        "TCPWaveformDataOutputConnectionStatus"
+    }
+}
+
+fn serve_commands(listener: &TcpListener, state: &State) {
+    let mut stream = loop {
+        listener.set_nonblocking(true).unwrap();
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(_) if state.stop.load(Ordering::Acquire) => return,
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    stream.set_nonblocking(false).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+    let mut text = String::new();
+    let mut bytes = [0; 4096];
+    while !state.stop.load(Ordering::Acquire) && !state.command_dead.load(Ordering::Acquire) {
+        match stream.read(&mut bytes) {
+            Ok(0) => return,
+            Ok(length) => text.push_str(std::str::from_utf8(&bytes[..length]).unwrap()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+        while let Some(end) = text.find(';') {
+            let command: String = text.drain(..=end).collect();
+            let answer = obey(command.trim_end_matches(';').trim(), state);
+            if answer.is_empty() {
+                continue;
+            }
+            if state.behaviour.ragged_answers {
+                let ragged = format!("Return: CurrentTimeSeconds 17{answer}");
+                let (one, two) = ragged.split_at(ragged.len() - 3);
+                stream.write_all(one.as_bytes()).ok();
+                std::thread::sleep(Duration::from_micros(300));
+                stream.write_all(two.as_bytes()).ok();
+            } else {
+                stream.write_all(answer.as_bytes()).ok();
+            }
+        }
+    }
+    // One command client in a lifetime: after it is gone somebody has to click.
+}
+
+fn obey(command: &str, state: &State) -> String {
+    let mut words = command.splitn(3, ' ');
+    let (verb, name, value) = (words.next().unwrap(), words.next().unwrap_or(""), words.next().unwrap_or(""));
+    let mut values = state.values.lock().unwrap();
+    let key = name.to_lowercase();
+    match verb.to_lowercase().as_str() {
+        "get" => match values.get(&key) {
+            Some(value) => format!("Return: {name} {value}"),
+            None => "Unrecognized parameter".to_owned(),
+        },
+        "execute" if key == "clearalldataoutputs" => {
+            values
+                .iter_mut()
+                .filter(|(k, _)| k.ends_with(".tcpdataoutputenabled"))
+                .for_each(|(_, v)| *v = "False".into());
+            state.toggled.store(false, Ordering::Release);
+            String::new()
+        }
+        "execute" if key == "connecttcpwaveformdataoutput" && !state.behaviour.version.starts_with("3.5") => {
+            values.insert(status_name(&state.behaviour).to_lowercase(), "Pending".into());
+            state.listening.store(true, Ordering::Release);
+            String::new()
+        }
+        "set" => {
+            let left = state.silent_left.load(Ordering::Acquire);
+            if left > 0 {
+                state.silent_left.store(left - 1, Ordering::Release);
+                return String::new();
+            }
+            let Some(held) = values.get_mut(&key) else { return "Unrecognized parameter".to_owned() };
+            let mut chars = value.chars();
+            *held = chars.next().map(|c| c.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default();
+            if key == "runmode" {
+                state.running.store(!value.eq_ignore_ascii_case("stop"), Ordering::Release);
+            }
+            if key == "tcpwaveformdatasocket.status" {
+                state.listening.store(true, Ordering::Release);
+            }
+            String::new()
+        }
+        _ => "Unrecognized command".to_owned(),
+    }
+}
+
+/// Accepts waveform clients one after another; the acquisition goes on between them.
+fn serve_waveform(listener: &TcpListener, state: &State) {
+    listener.set_nonblocking(true).unwrap();
+    let mut run = Run { timestamp: state.behaviour.first_timestamp, block: 0, began: None };
+    while !state.stop.load(Ordering::Acquire) {
+        if !state.listening.load(Ordering::Acquire) && !state.command_dead.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        let Ok((stream, _)) = listener.accept() else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        stream.set_nonblocking(false).unwrap();
+        let status = status_name(&state.behaviour).to_lowercase();
+        state.values.lock().unwrap().insert(status.clone(), "Connected".into());
+        state.listening.store(false, Ordering::Release);
+        run.serve(stream, state);
+        state.values.lock().unwrap().insert(status, "Disconnected".into());
+    }
+}
+
+struct Run {
+    timestamp: u32,
+    block: u64,
+    began: Option<Instant>,
+}
+
+impl Run {
+    fn serve(&mut self, mut stream: TcpStream, state: &State) {
+        let behaviour = &state.behaviour;
+        let mut pending = Vec::new();
+        while !state.stop.load(Ordering::Acquire) {
+            if !state.running.load(Ordering::Acquire) || self.block >= behaviour.blocks {
+                self.write(&mut stream, &mut pending, state);
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            let began = *self.began.get_or_insert_with(Instant::now);
+            if let Some(rate) = behaviour.blocks_per_second {
+                let due = began + Duration::from_secs_f64(self.block as f64 / rate);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            let inside = match self.faults(&mut pending, state) {
+                Ok(inside) => inside,
+                Err(()) => {
+                    self.write(&mut stream, &mut pending, state);
+                    return;
+                }
+            };
+            self.append_block(&mut pending, state, inside);
+            self.block += 1;
+            state.sent_blocks.store(self.block, Ordering::Release);
+            if self.block.is_multiple_of(behaviour.merged as u64) && !self.write(&mut stream, &mut pending, state) {
+                return;
+            }
+        }
+    }
+
+    /// Does what is due before this block. `Err` = close the socket.
+    fn faults(&mut self, pending: &mut Vec<u8>, state: &State) -> Result<u32, ()> {
+        let mut inside = 0;
+        let mut close = false;
+        for fault in &state.behaviour.faults {
+            match *fault {
+                Fault::Jump { block, samples } if block == self.block => {
+                    self.timestamp = self.timestamp.wrapping_add(samples);
+                }
+                Fault::JumpInside { block, samples } if block == self.block => inside = samples,
+                Fault::Restart { block } if block == self.block => self.timestamp = 0,
+                Fault::Stall { block, millis } if block == self.block => {
+                    std::thread::sleep(Duration::from_millis(millis));
+                }
+                Fault::Disconnect { block, lost_blocks } if block == self.block => {
+                    self.timestamp = self.timestamp.wrapping_add(lost_blocks * FRAMES);
+                    self.block += u64::from(lost_blocks.max(1));
+                    close = true;
+                }
+                Fault::CommandLoss { block } if block == self.block => {
+                    state.command_dead.store(true, Ordering::Release);
+                }
+                Fault::Toggle { block } if block == self.block => state.toggled.store(true, Ordering::Release),
+                Fault::Garbage { block, bytes } if block == self.block => {
+                    pending.extend((0..bytes).map(|i| (i * 31) as u8));
+                }
+                _ => {}
+            }
+        }
+        if close { Err(()) } else { Ok(inside) }
+    }
+
+    fn append_block(&mut self, bytes: &mut Vec<u8>, state: &State, inside: u32) {
+        let values = state.values.lock().unwrap();
+        let enabled = |name: &str| values.get(&format!("{name}.tcpdataoutputenabled")).is_some_and(|v| v == "True");
+        let mut channels: Vec<usize> = Vec::new();
+        let mut number = 0;
+        for (port, count) in ('a'..).zip(&state.behaviour.channels_per_port) {
+            for channel in 0..*count {
+                if enabled(&format!("{port}-{channel:03}")) {
+                    channels.push(number);
+                }
+                number += 1;
+            }
+        }
+        let digital = enabled("digital-in-01");
+        drop(values);
+        if state.toggled.load(Ordering::Acquire) {
+            channels.pop();
+        }
+        bytes.extend(MAGIC.to_le_bytes());
+        for frame in 0..FRAMES {
+            if frame == 40 {
+                self.timestamp = self.timestamp.wrapping_add(inside);
+            }
+            bytes.extend(self.timestamp.to_le_bytes());
+            for &channel in &channels {
+                bytes.extend((truth(channel, self.timestamp) as u16 ^ 0x8000).to_le_bytes());
+            }
+            if digital {
+                bytes.extend(truth_digital(self.timestamp).to_le_bytes());
+            }
+            self.timestamp = self.timestamp.wrapping_add(1);
+        }
+    }
+
+    fn write(&self, stream: &mut TcpStream, pending: &mut Vec<u8>, state: &State) -> bool {
+        let piece = if state.behaviour.piece_bytes == 0 { usize::MAX } else { state.behaviour.piece_bytes };
+        let mut rest = pending.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(piece.min(rest.len()));
+            let began = Instant::now();
+            if stream.write_all(now).is_err() {
+                return false;
+            }
+            state.blocked_nanos.fetch_max(began.elapsed().as_nanos() as u64, Ordering::AcqRel);
+            rest = later;
+        }
+        pending.clear();
+        true
+    }
+}
