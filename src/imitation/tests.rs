@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use mimicd_device::{BoardTime, Integrity, Span};
 
 use super::eval::{Motion, run, run_with};
+use super::manifest::PolicyManifest;
+use super::policy::{LatentNoise, Policy};
 use super::{ImitationStage, ResetReason};
 use crate::config::{ImitationConfig, LookAhead};
 
@@ -147,4 +149,106 @@ fn time_that_jumps_is_a_reset_with_its_reason() {
     assert_eq!(at(&mut stage, 1_340), Some(ResetReason::Paused));
     assert_eq!(at(&mut stage, 100), Some(ResetReason::ClockStep));
     assert_eq!(at(&mut stage, 120), None);
+}
+
+/// The published decoder beside our manifest, in a folder of its own.
+fn published() -> Option<(tempfile::TempDir, PathBuf)> {
+    let weights = root().join("../shared/data/published_policy/decoder_norm.onnx");
+    if !weights.is_file() {
+        println!("skipped: {} is not there", weights.display());
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("policy.toml");
+    std::fs::copy(root().join("models/published-decoder/policy.toml"), &manifest).unwrap();
+    std::fs::copy(weights, folder.path().join("decoder_norm.onnx")).unwrap();
+    Some((folder, manifest))
+}
+
+#[test]
+fn the_published_decoder_gives_its_golden_values() {
+    let Some((_folder, path)) = published() else { return };
+    let manifest = PolicyManifest::load(&path).unwrap();
+    let mut policy = Policy::load(&manifest, 207, 0).unwrap();
+    for (index, value) in policy.observation_mut().0.iter_mut().enumerate() {
+        *value = 0.5 * (0.37 * index as f32).sin();
+    }
+    let (mut action, mut signals) = ([0.0; 38], vec![0.0; 76]);
+    assert!(policy.run(LatentNoise::default(), &mut action, &mut signals).unwrap());
+    // From onnxruntime 1.24.4 in Python on the same input.
+    let golden = [(0, 3.196_884_2), (1, -0.687_061_4), (37, 0.619_586_94), (38, -10.495_025), (40, -11.040_091)];
+    for (index, value) in golden {
+        let got: f32 = signals[index];
+        assert!((got - value).abs() < 1e-4, "{index}: {got} instead of {value}");
+    }
+    assert!((action[0] - 3.196_884_2_f32.tanh()).abs() < 1e-5);
+    assert!((action.iter().sum::<f32>() - 7.020_325).abs() < 1e-3);
+}
+
+#[test]
+fn the_published_decoder_drives_the_torque_body_within_bounds() {
+    let (Some((_folder, path)), Some(clips)) = (published(), clips()) else { return };
+    let config = ImitationConfig { look_ahead: LookAhead::Forecast, ..ImitationConfig::for_policy(&path) };
+    let mjcf = root().join(".deps/rat/rodent.xml");
+    let mut stage = ImitationStage::load_policy(&config, &mjcf, 50.0).unwrap();
+    let mut largest = 0.0_f32;
+    let run = run_with(&mut stage, &clips[3], |step| {
+        largest = step.action.iter().fold(largest, |most, action| most.max(action.abs()));
+        assert!(step.qpos.iter().chain(&step.qvel).all(|value| value.is_finite()));
+    })
+    .unwrap();
+    println!("published decoder: largest action {largest}, falls {}", run.falls());
+    assert!(largest > 0.1 && largest <= 1.0);
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_says_what_it_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.toml");
+    let text = std::fs::read_to_string(root().join("models/policy-servo/policy.toml")).unwrap();
+    let error = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::copy(root().join("models/policy-servo/policy.onnx"), folder.path().join("policy.onnx")).unwrap();
+        let config = ImitationConfig::for_policy(&path);
+        let mjcf = root().join(".deps/rat/rodent.xml");
+        ImitationStage::load_policy(&config, &mjcf, 50.0).err().map(|error| error.to_string())
+    };
+    if !root().join(".deps/rat/rodent.xml").is_file() {
+        println!("skipped: the rat is not there; run `cargo xtask setup`");
+        return;
+    }
+    assert_eq!(error(&text), None);
+    let missing_field = error(&text.replace("    \"gyro\",\n", "")).unwrap();
+    assert!(missing_field.contains("925") && missing_field.contains("928"), "{missing_field}");
+    let unknown_body = error(&text.replace("\"jaw\"", "\"beak\"")).unwrap();
+    assert!(unknown_body.contains("beak") && unknown_body.contains("observation.bodies"), "{unknown_body}");
+    let unknown_output = error(&text.replace("output = \"set_point\"", "output = \"latent\"")).unwrap();
+    assert!(unknown_output.contains("\"latent\"") && unknown_output.contains("set_point"), "{unknown_output}");
+    let rate = error(&text.replace("rate_hz = 100.0", "rate_hz = 3.0")).unwrap();
+    assert!(rate.contains("control.rate_hz") && rate.contains('3'), "{rate}");
+}
+
+#[test]
+fn the_evaluation_writes_its_table_and_plots() {
+    if stage("policy-servo", LookAhead::Delayed).is_none() || clips().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let command = super::eval::ImitateCommand::Eval(super::eval::EvalArgs {
+        policies: vec![root().join("models/policy-servo/policy.toml")],
+        clips: root().join("../shared/data/rat_reference_clips/clips.json.gz"),
+        mjcf: root().join(".deps/rat/rodent.xml"),
+        look_ahead: super::eval::Modes::Both,
+        held_out: vec!["clip_0093".into(), "clip_0747".into(), "clip_0841".into()],
+        noise: false,
+        out: Some(folder.path().to_owned()),
+    });
+    let text = super::eval::imitate(&command).unwrap();
+    println!("{text}");
+    assert!(text.contains("held out") && text.contains("forecast") && text.contains("delayed"));
+    let csv = std::fs::read_to_string(folder.path().join("frames.csv")).unwrap();
+    assert!(csv.lines().count() > 4_000);
+    for plot in ["root.svg", "turn.svg"] {
+        assert!(std::fs::metadata(folder.path().join(plot)).unwrap().len() > 1_000);
+    }
 }

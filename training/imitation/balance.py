@@ -131,6 +131,13 @@ class Feedback:
         gated = self._spread(theta[n:-1].reshape(-1, GATED), self.leg_rows, FEATURE_SIGN[:GATED])
         return always, gated, 1.5 + theta[-1]
 
+    def pack(self, always):
+        """Parameters of always-on gains alone, averaged over the two sides."""
+        mirrored = (self.sign[:, None] * always * FEATURE_SIGN)[self.index]
+        theta = np.zeros(self.size)
+        theta[: len(self.rows) * self.width] = (0.5 * (always + mirrored))[self.rows].ravel()
+        return theta
+
     def _spread(self, half, rows, feature_sign):
         full = np.zeros((self.plant.model.nu, half.shape[1]))
         for values, row in zip(half, rows):
@@ -141,6 +148,40 @@ class Feedback:
             else:
                 full[row], full[other] = values, mirrored
         return full
+
+
+def jacobian_gains(feedback, clips, position=0.5, velocity=0.02):
+    """A first guess: legs that move the paws against the root's error, as if all four stood firmly on the floor.
+
+    The leg Jacobians are averaged over low postures of the clips, and made mirror-symmetric by `Feedback`.
+    """
+    plant, m, d = feedback.plant, feedback.plant.model, feedback.plant.data
+    names = mirror.actuator_names(m)
+    ends = ("wrist", "finger", "toe")
+    total, count = np.zeros((m.nu, len(FEATURE_SIGN))), 0
+    for clip in clips:
+        for i in (50, 200, 350):
+            if clip.qpos[i][2] > 0.03:
+                continue
+            d.qpos[:], d.qvel[:] = clip.qpos[i], 0
+            mujoco.mj_forward(m, d)
+            rotation = np.empty(9)
+            mujoco.mju_quat2Mat(rotation, d.qpos[3:7])
+            rotation = rotation.reshape(3, 3)
+            count += 1
+            for paw, name in enumerate(("hand_L", "hand_R", "foot_L", "foot_R")):
+                body = m.body(name).id
+                jacobian = np.zeros((3, m.nv))
+                mujoco.mj_jac(m, d, jacobian, None, d.xpos[body], body)
+                rows = [a for a in plant.legs if plant.paw_of[a] == paw and not names[a].startswith(ends)]
+                leg = rotation.T @ jacobian[:, [m.jnt_dofadr[m.actuator_trnid[a, 0]] for a in rows]]
+                x, y, z = rotation.T @ (d.xpos[body] - d.qpos[:3])
+                lever = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+                inverse = leg.T @ np.linalg.inv(leg @ leg.T + 0.005**2 * np.eye(3))
+                turn = -inverse @ np.hstack([np.eye(3), -lever]) * (plant.stiffness[rows] / plant.gain[rows])[:, None]
+                total[rows, :6] += position * turn
+                total[rows, 6:12] += velocity * turn
+    return total / max(count, 1) * SCALES
 
 
 def act(plant, gains, clip, i):
@@ -234,14 +275,16 @@ def main():
     state = args.out / "state.npz"
     args.out.mkdir(parents=True, exist_ok=True)
     theta, m, v, update = np.zeros(feedback.size), np.zeros(feedback.size), np.zeros(feedback.size), 0
+    train_names = [name for name in clips if name not in reference.HELD_OUT]
+    theta += feedback.pack(jacobian_gains(feedback, [clips[name] for name in train_names]))
     if state.exists():
         saved = np.load(state)
         theta, m, v, update = saved["theta"], saved["m"], saved["v"], int(saved["update"])
     if args.report:
         report(plant, feedback.unpack(theta), clips)
         return
-    train = [clip for name, clip in clips.items() if name not in reference.HELD_OUT]
-    train += [Clip(plant.model, mirror.qpos(plant.model, raw[name])) for name in raw if name not in reference.HELD_OUT]
+    train = [clips[name] for name in train_names]
+    train += [Clip(plant.model, mirror.qpos(plant.model, raw[name])) for name in train_names]
     until = time.time() + 60 * args.minutes
     log = (args.out / "log.csv").open("a")
     while time.time() < until:

@@ -1,7 +1,13 @@
 //! Evaluation of policies: motions through the stage, scored, tabulated and drawn.
 
+mod command;
 mod motion;
+mod plot;
 mod run;
+mod table;
 
+pub use command::{EvalArgs, ImitateCommand, Modes, imitate};
 pub use motion::Motion;
+pub use plot::{Curve, draw};
 pub use run::{Row, Run, run, run_with};
+pub use table::Summary;

@@ -1,0 +1,178 @@
+//! `mimicd imitate`: policies measured from the command line.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::motion::Motion;
+use super::plot::{Curve, against_time_since_reset, draw};
+use super::run::{Run, run};
+use super::table::{self, Summary};
+use crate::config::{ImitationConfig, LookAhead};
+use crate::imitation::{ImitationError, ImitationStage, LatentNoise, NoiseStructure};
+
+/// Noise gains of the published robustness curves.
+const NOISE_GAINS: [f64; 6] = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0];
+const STRUCTURES: [(NoiseStructure, &str); 3] = [
+    (NoiseStructure::Standard, "standard"),
+    (NoiseStructure::Uniform, "uniform"),
+    (NoiseStructure::Inverted, "inverted"),
+];
+
+/// Subcommands of `mimicd imitate`.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum ImitateCommand {
+    /// Measure a policy on motions: errors by body part and behaviour, survival, robustness under latent noise.
+    Eval(EvalArgs),
+}
+
+/// Which look-ahead modes to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Modes {
+    /// The virtual rat runs as many frames behind as the policy looks ahead.
+    Delayed,
+    /// Future frames are predicted.
+    Forecast,
+    /// One after the other.
+    Both,
+}
+
+/// Arguments of `mimicd imitate eval`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EvalArgs {
+    /// Policy manifests, one or several to compare.
+    #[arg(required = true)]
+    pub policies: Vec<PathBuf>,
+    /// File of motions: `metadata.mocap_hz` and `clips[].{name, qpos}`, JSON or JSON.gz.
+    #[arg(long)]
+    pub clips: PathBuf,
+    /// The rat's MJCF (fetched by `cargo xtask setup`).
+    #[arg(long, default_value = ".deps/rat/rodent.xml")]
+    pub mjcf: PathBuf,
+    /// Look-ahead modes to measure.
+    #[arg(long, value_enum, default_value_t = Modes::Both)]
+    pub look_ahead: Modes,
+    /// Motions never trained on; they get a line of their own.
+    #[arg(long, value_delimiter = ',')]
+    pub held_out: Vec<String>,
+    /// Also measure under latent noise (policies with a latent).
+    #[arg(long)]
+    pub noise: bool,
+    /// Folder for `summary.txt`, `frames.csv`, `robustness.csv` and the SVG plots.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Runs the command; gives the text to print.
+///
+/// # Errors
+/// A policy, body or motion file that cannot be used, or a folder that cannot be written.
+pub fn imitate(command: &ImitateCommand) -> Result<String, ImitationError> {
+    match command {
+        ImitateCommand::Eval(args) => evaluate(args),
+    }
+}
+
+fn evaluate(args: &EvalArgs) -> Result<String, ImitationError> {
+    let motions = Motion::read_clips(&args.clips)?;
+    let mut report = Report::default();
+    for policy in &args.policies {
+        for (mode, name) in modes(args.look_ahead) {
+            let mut stage = load(args, policy, mode, motions[0].rate_hz)?;
+            let runs = motions.iter().map(|motion| run(&mut stage, motion)).collect::<Result<Vec<_>, _>>()?;
+            report.add(&stage, name, &runs, &args.held_out);
+            if args.noise && stage.manifest().latent.is_some() {
+                report.add_noise(&mut stage, name, &motions)?;
+            }
+        }
+    }
+    if let Some(folder) = &args.out {
+        report.write(folder)?;
+    }
+    Ok(report.text)
+}
+
+fn modes(modes: Modes) -> impl Iterator<Item = (LookAhead, &'static str)> {
+    [(LookAhead::Delayed, "delayed"), (LookAhead::Forecast, "forecast")].into_iter().filter(move |(mode, _)| match modes {
+        Modes::Both => true,
+        Modes::Delayed => *mode == LookAhead::Delayed,
+        Modes::Forecast => *mode == LookAhead::Forecast,
+    })
+}
+
+fn load(args: &EvalArgs, policy: &Path, mode: LookAhead, rate_hz: f64) -> Result<ImitationStage, ImitationError> {
+    let config = ImitationConfig { look_ahead: mode, ..ImitationConfig::for_policy(policy) };
+    ImitationStage::load_policy(&config, &args.mjcf, rate_hz)
+}
+
+/// Everything that an evaluation has to say.
+#[derive(Default)]
+struct Report {
+    text: String,
+    frames_csv: String,
+    robustness_csv: String,
+    root_curves: Vec<Curve>,
+    turn_curves: Vec<Curve>,
+    survival_curves: Vec<Curve>,
+}
+
+impl Report {
+    fn add(&mut self, stage: &ImitationStage, mode: &str, runs: &[Run], held_out: &[String]) {
+        let name = format!("{}, {mode}", stage.manifest().name);
+        let title = format!("{name} (nominal lag {:.0} ms)", stage.nominal_lag().millis_f64());
+        self.text.push_str(&table::text(&title, runs, held_out));
+        self.text.push('\n');
+        let csv = table::csv(&name.replace(", ", " "), runs);
+        let skip = usize::from(!self.frames_csv.is_empty());
+        for line in csv.lines().skip(skip) {
+            self.frames_csv.push_str(line);
+            self.frames_csv.push('\n');
+        }
+        self.root_curves.push(against_time_since_reset(&name, runs, |row| row.root_m * 1e3));
+        self.turn_curves.push(against_time_since_reset(&name, runs, |row| row.orientation_rad.to_degrees()));
+    }
+
+    fn add_noise(&mut self, stage: &mut ImitationStage, mode: &str, motions: &[Motion]) -> Result<(), ImitationError> {
+        let policy = stage.manifest().name.clone();
+        if self.robustness_csv.is_empty() {
+            self.robustness_csv = "policy,look_ahead,structure,gain,survived_frames,falls,root_m,joints_rad\n".to_owned();
+        }
+        let _ = writeln!(self.text, "{policy}, {mode}: robustness (mean frames survived by noise gain)");
+        for (structure, structure_name) in STRUCTURES {
+            let mut curve = Curve { name: format!("{policy}, {mode}, {structure_name}"), points: Vec::new() };
+            let _ = write!(self.text, "  {structure_name:<9}");
+            for gain in NOISE_GAINS {
+                stage.set_latent_noise(LatentNoise { gain, structure });
+                let runs = motions.iter().map(|motion| run(stage, motion)).collect::<Result<Vec<_>, _>>()?;
+                let Some(all) = Summary::of(runs.iter()) else { continue };
+                let _ = write!(self.text, "  x{gain}: {:.0}", all.survived);
+                let _ = writeln!(
+                    self.robustness_csv,
+                    "{policy},{mode},{structure_name},{gain},{:.2},{},{:.6},{:.6}",
+                    all.survived, all.falls, all.root_m, all.joints_rad
+                );
+                curve.points.push((gain, all.survived));
+            }
+            self.text.push('\n');
+            self.survival_curves.push(curve);
+        }
+        stage.set_latent_noise(LatentNoise::default());
+        Ok(())
+    }
+
+    fn write(&self, folder: &Path) -> Result<(), ImitationError> {
+        let unwritable =
+            |error: std::io::Error| ImitationError::Unreadable { path: folder.to_owned(), reason: error.to_string() };
+        std::fs::create_dir_all(folder).map_err(unwritable)?;
+        std::fs::write(folder.join("summary.txt"), &self.text).map_err(unwritable)?;
+        std::fs::write(folder.join("frames.csv"), &self.frames_csv).map_err(unwritable)?;
+        let since = "time since reset, s";
+        draw(&folder.join("root.svg"), "Root error", since, "mm", &self.root_curves)?;
+        draw(&folder.join("turn.svg"), "Orientation error", since, "degrees", &self.turn_curves)?;
+        if !self.robustness_csv.is_empty() {
+            std::fs::write(folder.join("robustness.csv"), &self.robustness_csv).map_err(unwritable)?;
+            let title = "Survival under latent noise";
+            draw(&folder.join("robustness.svg"), title, "noise gain", "frames until the first fall", &self.survival_curves)?;
+        }
+        Ok(())
+    }
+}
