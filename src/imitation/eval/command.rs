@@ -92,11 +92,13 @@ fn evaluate(args: &EvalArgs) -> Result<String, ImitationError> {
 }
 
 fn modes(modes: Modes) -> impl Iterator<Item = (LookAhead, &'static str)> {
-    [(LookAhead::Delayed, "delayed"), (LookAhead::Forecast, "forecast")].into_iter().filter(move |(mode, _)| match modes {
-        Modes::Both => true,
-        Modes::Delayed => *mode == LookAhead::Delayed,
-        Modes::Forecast => *mode == LookAhead::Forecast,
-    })
+    [(LookAhead::Delayed, "delayed"), (LookAhead::Forecast, "forecast")].into_iter().filter(
+        move |(mode, _)| match modes {
+            Modes::Both => true,
+            Modes::Delayed => *mode == LookAhead::Delayed,
+            Modes::Forecast => *mode == LookAhead::Forecast,
+        },
+    )
 }
 
 fn load(args: &EvalArgs, policy: &Path, mode: LookAhead, rate_hz: f64) -> Result<ImitationStage, ImitationError> {
@@ -134,7 +136,8 @@ impl Report {
     fn add_noise(&mut self, stage: &mut ImitationStage, mode: &str, motions: &[Motion]) -> Result<(), ImitationError> {
         let policy = stage.manifest().name.clone();
         if self.robustness_csv.is_empty() {
-            self.robustness_csv = "policy,look_ahead,structure,gain,survived_frames,falls,root_m,joints_rad\n".to_owned();
+            self.robustness_csv =
+                "policy,look_ahead,structure,gain,survived_frames,falls,root_m,joints_rad\n".to_owned();
         }
         let _ = writeln!(self.text, "{policy}, {mode}: robustness (mean frames survived by noise gain)");
         for (structure, structure_name) in STRUCTURES {
@@ -171,7 +174,13 @@ impl Report {
         if !self.robustness_csv.is_empty() {
             std::fs::write(folder.join("robustness.csv"), &self.robustness_csv).map_err(unwritable)?;
             let title = "Survival under latent noise";
-            draw(&folder.join("robustness.svg"), title, "noise gain", "frames until the first fall", &self.survival_curves)?;
+            draw(
+                &folder.join("robustness.svg"),
+                title,
+                "noise gain",
+                "frames until the first fall",
+                &self.survival_curves,
+            )?;
         }
         Ok(())
     }

@@ -52,13 +52,7 @@ pub fn draw(path: &Path, title: &str, x: &str, y: &str, curves: &[Curve]) -> Res
         .map_err(|reason| ImitationError::Unreadable { path: path.to_owned(), reason: reason.to_string() })
 }
 
-fn try_draw(
-    path: &Path,
-    title: &str,
-    x: &str,
-    y: &str,
-    curves: &[Curve],
-) -> Result<(), Box<dyn std::error::Error>> {
+fn try_draw(path: &Path, title: &str, x: &str, y: &str, curves: &[Curve]) -> Result<(), Box<dyn std::error::Error>> {
     let all = || curves.iter().flat_map(|curve| curve.points.iter());
     let x_max = all().map(|point| point.0).fold(1e-9, f64::max);
     let y_max = all().map(|point| point.1).fold(1e-9, f64::max);
