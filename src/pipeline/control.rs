@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Preview, RigInfo, Snapshot};
 
 /// Where the rig stands. `Degraded` is no state of its own: a rig may be degraded while armed or recording
 /// (see [`Degradation`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RigState {
     /// Nothing is triggered; devices may be closed.
@@ -41,7 +42,7 @@ impl RigState {
 }
 
 /// Metadata of a recording, as an operator gives it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StartRequest {
     /// Subject; becomes part of the folder's name: 1 to 64 letters, digits, `-` or `_`.
@@ -89,7 +90,7 @@ pub fn is_slug(c: char) -> bool {
 }
 
 /// What the rig is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Run the pre-flight checks and start all streams.
@@ -130,7 +131,7 @@ impl Command {
 }
 
 /// One pre-flight check.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PreflightCheck {
     /// What was checked, e.g. `camera.Camera3`.
     pub name: String,
@@ -141,7 +142,7 @@ pub struct PreflightCheck {
 }
 
 /// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// As it should be.
@@ -153,7 +154,7 @@ pub enum Verdict {
 }
 
 /// What arming found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct PreflightReport {
     /// All checks, in the order they were made.
     pub checks: Vec<PreflightCheck>,
@@ -167,14 +168,14 @@ impl PreflightReport {
 }
 
 /// A recording that has begun.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordingStarted {
     /// Folder name under the recordings folder: `<utc>_<subject>`.
     pub name: String,
 }
 
 /// What sealing found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct SealSummary {
     /// Folder name under the recordings folder.
     pub name: String,
@@ -191,7 +192,7 @@ pub struct SealSummary {
 }
 
 /// A recording in progress.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct RecordingProgress {
     /// Folder name under the recordings folder.
     pub name: String,
@@ -206,7 +207,7 @@ pub struct RecordingProgress {
 }
 
 /// A named condition under which the rig still works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Degradation {
     /// Closed word for machines, e.g. `camera_lost`, `realtime_refused`, `disk_low`.
     pub code: String,
@@ -215,7 +216,7 @@ pub struct Degradation {
 }
 
 /// A counter with its cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counter {
     /// What is counted, e.g. `frames_dropped` (a Prometheus name without prefix and `_total`).
     pub name: String,
@@ -241,7 +242,7 @@ pub struct StreamProgress {
 }
 
 /// Health of the rig, gathered on a service thread.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct RigStatus {
     /// Counters by cause.
     pub counters: Vec<Counter>,
@@ -336,7 +337,7 @@ pub trait RigView: Send + Sync {
 }
 
 /// How much a notice matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Ordinary course of things.

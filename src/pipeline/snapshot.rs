@@ -5,6 +5,7 @@
 //! What never changes while the daemon runs is in [`RigInfo`], served once.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Upper edges of the camera-to-action histogram's buckets; the last bucket is open.
 pub const LATENCY_EDGES_MICROS: [f32; 23] = [
@@ -19,7 +20,7 @@ pub const RECENT_SPIKES_MAX: usize = 4_096;
 pub const WAVEFORM_SAMPLES: usize = 32;
 
 /// Everything about the rig that stays as it is while the daemon runs.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct RigInfo {
     /// Name of the rig, from the config.
     pub name: String,
@@ -52,7 +53,7 @@ pub struct RigInfo {
 }
 
 /// One camera's fixed facts.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct CameraInfo {
     /// Name from the config.
     pub name: String,
@@ -63,7 +64,7 @@ pub struct CameraInfo {
 }
 
 /// One array's fixed facts.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct ArrayInfo {
     /// Name from the config.
     pub name: String,
@@ -74,7 +75,7 @@ pub struct ArrayInfo {
 }
 
 /// Kind of a body shape, with the meaning of its `size_m` (`MuJoCo`'s own).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GeomKind {
     /// Radius.
@@ -90,7 +91,7 @@ pub enum GeomKind {
 }
 
 /// One shape of the body model.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct BodyGeom {
     /// Shape.
     pub kind: GeomKind,
@@ -107,7 +108,7 @@ pub struct BodyGeom {
 }
 
 /// The rig now.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Snapshot {
     /// Counts publications; 0 = nothing published yet.
     pub sequence: u64,
@@ -140,7 +141,7 @@ pub struct Snapshot {
 }
 
 /// One camera now.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct CameraLive {
     /// Whether the device delivers.
     pub connected: bool,
@@ -161,15 +162,17 @@ pub struct CameraLive {
     /// Keypoints as the network found them: x, y, confidence 0..1 (0 = none).
     pub keypoints_px: Vec<[f32; 3]>,
     /// The same points projected back from 3D: x, y; NaN (sent as null) for none.
+    #[schema(value_type = Vec<Vec<Option<f32>>>)]
     pub reprojected_px: Vec<[f32; 2]>,
     /// Mean distance of the two over the seen points, in pixels.
     pub reprojection_px: f32,
 }
 
 /// The 3D pose now.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct PoseLive {
     /// Keypoints in the world frame: x, y, z; NaN (sent as null) for none.
+    #[schema(value_type = Vec<Vec<Option<f32>>>)]
     pub keypoints_m: Vec<[f32; 3]>,
     /// Confidence 0..1 (0 = missing).
     pub confidence: Vec<f32>,
@@ -182,7 +185,7 @@ pub struct PoseLive {
 }
 
 /// A posed body.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Rat {
     /// Generalised coordinates (74: root position 3, quaternion wxyz 4, 67 hinges).
     pub qpos: Vec<f32>,
@@ -197,7 +200,7 @@ pub struct Rat {
 }
 
 /// The virtual rat now.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct ImitationLive {
     /// Its pose.
     pub rat: Rat,
@@ -218,7 +221,7 @@ pub struct ImitationLive {
 }
 
 /// One array now.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct ArrayLive {
     /// Whether the device delivers.
     pub connected: bool,
@@ -241,7 +244,7 @@ pub struct ArrayLive {
 }
 
 /// The latest spike of one tetrode, four channels by [`WAVEFORM_SAMPLES`].
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Waveform {
     /// Counts spikes of this tetrode.
     pub count: u64,
@@ -252,7 +255,7 @@ pub struct Waveform {
 }
 
 /// One spike, as a tick of the raster.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct SpikeTick {
     /// Board time in nanoseconds.
     pub board_nanos: i64,
@@ -265,7 +268,7 @@ pub struct SpikeTick {
 }
 
 /// The latest spikes: a ring that never grows.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct SpikeRing {
     /// Spikes so far; tick `i` (of all) sits at `i % capacity` while `i + capacity >= total`.
     pub total: u64,
@@ -298,7 +301,7 @@ impl SpikeRing {
 }
 
 /// Latency of one stage over the last few seconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct LatencyLive {
     /// Passes counted.
     pub count: u64,
@@ -311,7 +314,7 @@ pub struct LatencyLive {
 }
 
 /// State of one clock map.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct ClockLive {
     /// Whether the map may be used.
     pub locked: bool,

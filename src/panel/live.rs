@@ -1,0 +1,230 @@
+//! Live numbers and camera images over one WebSocket a page.
+//!
+//! One task makes each message once for all clients and puts it into a latest-value slot. A client task sends the newest
+//! and waits for the next: whoever is slow misses messages, nothing is queued for anyone. A client that does not take a
+//! message within [`SEND_TIME_MAX`] is cut off.
+//!
+//! Text messages are JSON: `{"standing", "status", "snapshot", "spikes", "events"}`; `spikes` are those since the message
+//! before, as `[milliseconds before the newest frame, array, tetrode, unit]`; `events` is the number of the last line of
+//! the event log. Binary messages are images: one byte camera index, then a JPEG.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use jpeg_encoder::{ColorType, Encoder};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::{Shared, Standing};
+use crate::pipeline::{Preview, RigStatus, Snapshot};
+
+/// A client that takes longer than this for one message is cut off.
+const SEND_TIME_MAX: Duration = Duration::from_secs(5);
+/// A client has nothing to say beyond pongs; more than this many messages a second is a flood.
+const MESSAGES_PER_SECOND_MAX: u32 = 20;
+/// Longest message taken from a client.
+const MESSAGE_BYTES_MAX: usize = 4_096;
+/// Counters and health change slowly and cost locks.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// JPEG quality of previews.
+const PREVIEW_QUALITY: u8 = 70;
+/// Spikes in one message at most.
+const SPIKES_MAX: usize = 2_000;
+
+/// The newest of everything, for all clients.
+pub(super) struct Live {
+    numbers: watch::Sender<Utf8Bytes>,
+    images: watch::Sender<Vec<(u64, Bytes)>>,
+    clients: AtomicUsize,
+}
+
+impl Live {
+    /// Nothing yet, for `cameras` cameras.
+    pub(super) fn new(cameras: usize) -> Self {
+        Self {
+            numbers: watch::Sender::new(Utf8Bytes::default()),
+            images: watch::Sender::new(vec![(0, Bytes::new()); cameras]),
+            clients: AtomicUsize::new(0),
+        }
+    }
+
+    /// Pages connected.
+    pub(super) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Serialize)]
+struct Numbers<'a> {
+    standing: Standing,
+    status: &'a RigStatus,
+    snapshot: &'a Snapshot,
+    spikes: Vec<(f32, u8, u16, u16)>,
+    events: u64,
+}
+
+/// Makes the number messages while anyone looks.
+pub(super) async fn publish_numbers(shared: Arc<Shared>, hz: f64) {
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / hz));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut snapshot = Snapshot::default();
+    let mut status = RigStatus::default();
+    let mut status_due = Instant::now();
+    let mut spikes_seen = 0;
+    loop {
+        ticks.tick().await;
+        if shared.live.clients() == 0 {
+            continue;
+        }
+        shared.view.snapshot(&mut snapshot);
+        if Instant::now() >= status_due {
+            status = shared.view.status();
+            status_due = Instant::now() + STATUS_EVERY;
+        }
+        let spikes = new_spikes(&snapshot, &mut spikes_seen);
+        let events = shared.desk.events.last();
+        let numbers =
+            Numbers { standing: shared.desk.standing(), status: &status, snapshot: &snapshot, spikes, events };
+        let text = serde_json::to_string(&numbers).expect("plain numbers serialise");
+        shared.live.numbers.send_replace(text.into());
+    }
+}
+
+fn new_spikes(snapshot: &Snapshot, seen: &mut u64) -> Vec<(f32, u8, u16, u16)> {
+    let ring = &snapshot.spikes;
+    let from = (*seen).max(ring.total.saturating_sub(SPIKES_MAX as u64));
+    *seen = ring.total;
+    let age_millis = |nanos: i64| (snapshot.board_nanos - nanos) as f32 * 1e-6;
+    ring.since(from).map(|tick| (age_millis(tick.board_nanos), tick.array, tick.tetrode, tick.unit)).collect()
+}
+
+/// Makes the image messages while anyone looks.
+pub(super) async fn publish_images(shared: Arc<Shared>, hz: f64) {
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / hz));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut previews = vec![Preview::default(); shared.view.info().cameras.len()];
+    let mut wanted = false;
+    loop {
+        ticks.tick().await;
+        if wanted != (shared.live.clients() > 0) {
+            wanted = !wanted;
+            shared.view.want_previews(wanted);
+        }
+        if !wanted {
+            continue;
+        }
+        let mut changed = false;
+        for (camera, preview) in previews.iter_mut().enumerate() {
+            if !shared.view.preview(camera, preview) {
+                continue;
+            }
+            if let Some(message) = image_message(camera as u8, preview) {
+                shared.live.images.send_if_modified(|images| {
+                    images[camera] = (preview.sequence, message);
+                    false
+                });
+                changed = true;
+            }
+        }
+        if changed {
+            shared.live.images.send_modify(|_| {});
+        }
+    }
+}
+
+/// `None` for an image whose size is not what it says: nothing is shown rather than something wrong.
+fn image_message(camera: u8, preview: &Preview) -> Option<Bytes> {
+    let pixels = usize::from(preview.width_px) * usize::from(preview.height_px);
+    if pixels == 0 || preview.grey.len() != pixels {
+        return None;
+    }
+    let mut message = Vec::with_capacity(pixels / 4);
+    message.push(camera);
+    Encoder::new(&mut message, PREVIEW_QUALITY)
+        .encode(&preview.grey, preview.width_px, preview.height_px, ColorType::Luma)
+        .ok()?;
+    Some(message.into())
+}
+
+/// The upgrade.
+pub(super) async fn live(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(move |socket| async move {
+        shared.live.clients.fetch_add(1, Ordering::Relaxed);
+        serve(&shared.live, socket).await;
+        shared.live.clients.fetch_sub(1, Ordering::Relaxed);
+    })
+}
+
+async fn serve(live: &Live, mut socket: WebSocket) {
+    let mut numbers = live.numbers.subscribe();
+    let mut images = live.images.subscribe();
+    let mut sent = vec![0; images.borrow().len()];
+    let mut second = (Instant::now(), 0);
+    loop {
+        tokio::select! {
+            changed = numbers.changed() => {
+                let text = numbers.borrow_and_update().clone();
+                if changed.is_err() || !send(&mut socket, Message::Text(text)).await {
+                    return;
+                }
+            }
+            changed = images.changed() => {
+                let newest = images.borrow_and_update().clone();
+                for (sent, (sequence, message)) in sent.iter_mut().zip(newest) {
+                    if sequence != *sent {
+                        *sent = sequence;
+                        if changed.is_err() || !send(&mut socket, Message::Binary(message)).await {
+                            return;
+                        }
+                    }
+                }
+            }
+            message = socket.recv() => match message {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => {
+                    if second.0.elapsed() > Duration::from_secs(1) {
+                        second = (Instant::now(), 0);
+                    }
+                    second.1 += 1;
+                    if second.1 > MESSAGES_PER_SECOND_MAX {
+                        return;
+                    }
+                }
+            },
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: Message) -> bool {
+    matches!(timeout(SEND_TIME_MAX, socket.send(message)).await, Ok(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::{SpikeRing, SpikeTick};
+
+    #[test]
+    fn spikes_are_sent_once_with_their_age() {
+        let mut snapshot =
+            Snapshot { board_nanos: 10_000_000, spikes: SpikeRing::with_capacity(8), ..Default::default() };
+        snapshot.spikes.push(SpikeTick { board_nanos: 4_000_000, array: 1, tetrode: 7, unit: 2 });
+        let mut seen = 0;
+        assert_eq!(new_spikes(&snapshot, &mut seen), [(6.0, 1, 7, 2)]);
+        assert!(new_spikes(&snapshot, &mut seen).is_empty());
+    }
+
+    #[test]
+    fn an_image_of_the_wrong_size_is_not_shown() {
+        let good = Preview { sequence: 1, width_px: 16, height_px: 8, grey: vec![128; 128] };
+        let message = image_message(3, &good).expect("an image");
+        assert_eq!((message[0], &message[1..3]), (3, &[0xff, 0xd8][..]), "camera, then a JPEG's first bytes");
+        assert!(image_message(0, &Preview { width_px: 17, ..good }).is_none());
+    }
+}

@@ -1,0 +1,47 @@
+//! The API's description, generated from the handlers and types themselves.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use super::{api, metrics};
+
+/// The OpenAPI document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "mimicd",
+        description = "Acquisition rig: state, commands, live numbers. Version 1 is stable within 0.x."
+    ),
+    paths(
+        api::state,
+        api::rig,
+        api::snapshot,
+        api::events,
+        api::command,
+        api::sign_in,
+        api::sign_out,
+        api::healthz,
+        metrics::metrics,
+    )
+)]
+struct Document;
+
+/// The document, served.
+pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_command() {
+        let text = serde_json::to_string(&Document::openapi()).expect("serialises");
+        for word in
+            ["\"arm\"", "\"start\"", "\"mark\"", "\"stop\"", "\"disarm\"", "\"arm_outputs\"", "/api/v1/commands"]
+        {
+            assert!(text.contains(word), "{word}");
+        }
+    }
+}

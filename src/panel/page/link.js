@@ -1,0 +1,67 @@
+// The connection: HTTP requests with acknowledgement, and one WebSocket that comes back by itself.
+
+const RETRY_MILLIS = [250, 500, 1000, 2000, 4000];
+
+export class Refused extends Error {
+  constructor(status, body) {
+    super(body?.message ?? `HTTP ${status}`);
+    this.status = status;
+    this.body = body;
+  }
+}
+
+export async function get(path) {
+  const response = await fetch(path, { headers: { accept: "application/json" } });
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new Refused(response.status, body);
+  return body;
+}
+
+export async function post(path, body, headers = {}) {
+  const response = await fetch(path, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw new Refused(response.status, answer);
+  return answer;
+}
+
+function key() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Gives a command; a lost connection is tried once more under the same key, so that nothing is done twice. */
+export async function command(body) {
+  const headers = { "idempotency-key": key() };
+  try {
+    return await post("/api/v1/commands", body, headers);
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+    return post("/api/v1/commands", body, headers);
+  }
+}
+
+/** Keeps a WebSocket open. `on.numbers(object)`, `on.image(camera, blob)`, `on.link(open)`. */
+export function live(on) {
+  let attempt = 0;
+  const open = () => {
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      attempt = 0;
+      on.link(true);
+    };
+    socket.onmessage = ({ data }) => {
+      if (typeof data === "string") return on.numbers(JSON.parse(data));
+      on.image(new Uint8Array(data, 0, 1)[0], new Blob([new Uint8Array(data, 1)], { type: "image/jpeg" }));
+    };
+    socket.onclose = () => {
+      on.link(false);
+      setTimeout(open, RETRY_MILLIS[Math.min(attempt++, RETRY_MILLIS.length - 1)]);
+    };
+  };
+  open();
+}

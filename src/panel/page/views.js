@@ -1,0 +1,111 @@
+// Six camera views: image, crop, keypoints as found, the same points projected back from 3D.
+
+const FOUND = "#ff9f45";
+const BACK = "#46c3ea";
+
+export class Views {
+  constructor(box, rig) {
+    this.rig = rig;
+    this.views = rig.cameras.map((camera, index) => {
+      const element = document.createElement("figure");
+      element.className = "view";
+      element.style.margin = 0;
+      element.style.setProperty("--ratio", `${camera.width_px} / ${camera.height_px}`);
+      const image = document.createElement("canvas");
+      const overlay = document.createElement("canvas");
+      overlay.setAttribute("role", "img");
+      overlay.setAttribute("aria-label", `${camera.name}: live view with keypoints`);
+      image.setAttribute("aria-hidden", "true");
+      const plate = document.createElement("figcaption");
+      plate.className = "plate";
+      plate.innerHTML = "<span></span><span></span>";
+      plate.firstChild.textContent = camera.name;
+      element.append(image, overlay, plate);
+      box.append(element);
+      return { camera, index, element, image, overlay, facts: plate.lastChild, busy: false };
+    });
+  }
+
+  async show(index, blob) {
+    const view = this.views[index];
+    if (!view || view.busy) return; // the newest next time, never a queue
+    view.busy = true;
+    try {
+      const bitmap = await createImageBitmap(blob);
+      if (view.image.width !== bitmap.width || view.image.height !== bitmap.height) {
+        view.image.width = bitmap.width;
+        view.image.height = bitmap.height;
+      }
+      view.image.getContext("2d").drawImage(bitmap, 0, 0);
+      bitmap.close();
+    } catch {
+      // A torn image is not shown.
+    } finally {
+      view.busy = false;
+    }
+  }
+
+  update(snapshot) {
+    snapshot.cameras.forEach((live, index) => {
+      const view = this.views[index];
+      if (!view) return;
+      view.element.classList.toggle("lost", !live.connected && snapshot.sequence > 0);
+      const harm = live.missing + live.dropped + live.late;
+      view.facts.textContent = `${live.rate_hz.toFixed(1)} Hz  ${live.reprojection_px.toFixed(1)} px  ${harm} lost`;
+      view.facts.classList.toggle("harm", harm > 0);
+      this.draw(view, live);
+    });
+  }
+
+  draw(view, live) {
+    const { overlay, camera } = view;
+    const width = Math.round(overlay.clientWidth * devicePixelRatio);
+    const height = Math.round(overlay.clientHeight * devicePixelRatio);
+    if (overlay.width !== width || overlay.height !== height) {
+      overlay.width = width;
+      overlay.height = height;
+    }
+    const context = overlay.getContext("2d");
+    context.clearRect(0, 0, width, height);
+    if (!width) return;
+    const sx = width / camera.width_px;
+    const sy = height / camera.height_px;
+    const points = live.keypoints_px;
+    const [left, top, w, h] = live.crop_px;
+    if (w > 0) {
+      context.strokeStyle = "#ffffff55";
+      context.lineWidth = 1;
+      context.strokeRect(left * sx, top * sy, w * sx, h * sy);
+    }
+    context.lineWidth = Math.max(1, width / 260);
+    context.strokeStyle = "#ff9f4599";
+    context.beginPath();
+    for (const [a, b] of this.rig.bones) {
+      if (points[a]?.[2] > 0.2 && points[b]?.[2] > 0.2) {
+        context.moveTo(points[a][0] * sx, points[a][1] * sy);
+        context.lineTo(points[b][0] * sx, points[b][1] * sy);
+      }
+    }
+    context.stroke();
+    const radius = Math.max(1.6, width / 190);
+    points.forEach(([x, y, confidence], i) => {
+      if (confidence > 0.2) {
+        context.globalAlpha = Math.min(1, 0.35 + confidence * 0.65);
+        context.fillStyle = FOUND;
+        context.beginPath();
+        context.arc(x * sx, y * sy, radius, 0, 7);
+        context.fill();
+      }
+      const back = live.reprojected_px[i];
+      if (back && back[0] !== null) {
+        context.globalAlpha = 0.9;
+        context.strokeStyle = BACK;
+        context.lineWidth = Math.max(1, radius * 0.45);
+        context.beginPath();
+        context.arc(back[0] * sx, back[1] * sy, radius * 1.7, 0, 7);
+        context.stroke();
+      }
+    });
+    context.globalAlpha = 1;
+  }
+}

@@ -1,0 +1,9 @@
+//! The panel and the supervisor on a fake rig, over real sockets.
+
+#[path = "../fake_rig/mod.rs"]
+mod fake_rig;
+
+mod clients;
+mod commands;
+mod desk;
+mod security;
