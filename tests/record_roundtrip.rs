@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Float32Type, Int16Type, Int64Type};
 use mimicd::config::VideoCodec;
-use mimicd::record::Manifest;
+use mimicd::record::{Manifest, verify};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use record_support::{CHANNELS, Feed, config, sample, start};
 
@@ -77,4 +77,59 @@ fn every_value_comes_back() {
     assert_eq!(counted, [("cam0", 120, 120), ("cam1", 119, 119)]);
     let raw = std::fs::read(folder.join("video/cam1.raw")).unwrap();
     assert_eq!((raw.len(), raw[64 * 48 * 7]), (119 * 64 * 48, 24), "frame 7 of camera 1 is that of trigger 8");
+
+    let verdict = verify(&folder).unwrap();
+    assert_eq!(verdict.problems, ["cam1: 120 triggers, 119 frames, 0 declared missing, 1 missing undeclared"]);
+    assert_eq!(verdict.latency[1].values.count, 120);
+    assert_eq!(verdict.sync[0].values.p50, 200.0);
+    println!("{verdict}");
+
+    let part = folder.join("tables/pose/part-00000.parquet");
+    let mut bytes = std::fs::read(&part).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&part, bytes).unwrap();
+    let verdict = verify(&folder).unwrap();
+    assert!(verdict.problems.iter().any(|p| p.contains("pose/part-00000.parquet: SHA-256")), "{verdict}");
+}
+
+#[test]
+fn an_encoder_killed_while_recording_costs_declared_frames_only() {
+    if std::process::Command::new("ffmpeg").arg("-version").stdout(std::process::Stdio::null()).status().is_err() {
+        println!("skipped: ffmpeg is not installed");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let mut recorder = start(&config(home.path(), VideoCodec::X264));
+    let mut feed = Feed::new(&mut recorder, 0);
+    for step in 0..300 {
+        feed.step(&[true, true], true);
+        if step == 150 {
+            kill_encoder_of(&recorder.folder().join("video/cam1.mkv"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(feed);
+    assert_eq!(recorder.health().videos[1].deaths, 1);
+    let folder = recorder.seal().expect("sealed").folder;
+    let manifest = Manifest::open(&folder).unwrap();
+    let files: Vec<_> = manifest.videos.iter().map(|video| video.file.as_str()).collect();
+    assert_eq!(files, ["video/cam0.mkv", "video/cam1.mkv", "video/cam1-part1.mkv"]);
+    let verdict = verify(&folder).unwrap();
+    assert!(verdict.ok(), "{verdict}");
+    assert!(manifest.gaps.iter().any(|gap| gap.cause == "encoder_died"), "{:?}", manifest.gaps);
+    assert!(manifest.videos[0].counted == 300 && manifest.videos[2].counted > 100, "{:?}", manifest.videos);
+}
+
+/// Finds the process that has `file` among its arguments and kills it.
+fn kill_encoder_of(file: &Path) {
+    let is_ours = |line: &[u8]| line.split(|&b| b == 0).any(|argument| argument == file.as_os_str().as_encoded_bytes());
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        if std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| is_ours(&line)) {
+            let id = rustix::process::Pid::from_raw(id).unwrap();
+            rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+            return;
+        }
+    }
+    panic!("no encoder of {}", file.display());
 }

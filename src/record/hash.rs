@@ -6,11 +6,6 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 of `bytes`, hexadecimal.
-pub(super) fn bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 /// SHA-256 (hexadecimal) and length of the file at `path`, read in pieces.
 pub(super) fn file(path: &Path) -> io::Result<(String, u64)> {
     let mut file = File::open(path)?;

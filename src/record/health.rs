@@ -49,6 +49,17 @@ pub struct VideoHealth {
     pub deaths: u64,
 }
 
+/// One producing thread's way in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LaneHealth {
+    /// Name of the lane.
+    pub name: String,
+    /// Items taken.
+    pub taken: u64,
+    /// Items lost because the lane was full; every one is declared.
+    pub lost: u64,
+}
+
 /// A snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RecorderHealth {
@@ -60,10 +71,8 @@ pub struct RecorderHealth {
     pub bytes_per_second: f64,
     /// Seconds until only the margin is left, when the disk fills at all.
     pub seconds_left: Option<f64>,
-    /// Items taken by all lanes.
-    pub taken: u64,
-    /// Items lost by all lanes.
-    pub lost: u64,
+    /// One entry a lane.
+    pub lanes: Vec<LaneHealth>,
     /// Bytes of journal written.
     pub journal_bytes: u64,
     /// Megabyte buffers that wait for the disk.
@@ -76,6 +85,13 @@ pub struct RecorderHealth {
     pub sealing_stopped: bool,
     /// One entry a camera that has a video.
     pub videos: Vec<VideoHealth>,
+}
+
+impl RecorderHealth {
+    /// Items lost by all lanes.
+    pub fn lost(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.lost).sum()
+    }
 }
 
 /// What the threads publish.
@@ -126,7 +142,7 @@ impl Shared {
         DiskState::ALL[usize::from(worst).min(DiskState::ALL.len() - 1)]
     }
 
-    pub(super) fn snapshot(&self, taken: u64, lost: u64, margin_bytes: u64) -> RecorderHealth {
+    pub(super) fn snapshot(&self, lanes: Vec<LaneHealth>, margin_bytes: u64) -> RecorderHealth {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let free_bytes = load(&self.free_bytes);
         let bytes_per_second = load(&self.fill_bytes_per_second) as f64;
@@ -141,8 +157,7 @@ impl Shared {
             free_bytes,
             bytes_per_second,
             seconds_left: (bytes_per_second > 0.0).then(|| usable / bytes_per_second),
-            taken,
-            lost,
+            lanes,
             journal_bytes: load(&self.journal_bytes),
             buffers_waiting: load(&self.buffers_waiting),
             sync_millis_max: load(&self.sync_nanos_max) as f64 * 1e-6,

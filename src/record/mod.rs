@@ -7,6 +7,7 @@
 
 mod catalog;
 mod collect;
+mod command;
 mod disk;
 mod error;
 mod gap;
@@ -14,20 +15,27 @@ mod hash;
 mod health;
 mod journal;
 mod lane;
+mod lock;
 mod manifest;
 mod recorder;
+mod recover;
 pub mod schema;
 mod seal;
+pub mod tables;
+mod verify;
 mod video;
 
 pub use catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
+pub use command::{CommandError, RecordCommand};
 pub use error::RecordError;
 pub use gap::{Gap, GapCause, GapUnit};
-pub use health::{DiskState, RecorderHealth, VideoHealth};
+pub use health::{DiskState, LaneHealth, RecorderHealth, VideoHealth};
 pub use lane::{BlockStamp, FrameStamp, LANE_BLOCKS, LANE_FRAMES, RecordLane};
 pub use manifest::{
     ArrayEntry, DeviceInfo, GapEntry, MANIFEST, Manifest, PartEntry, RecordingInfo, RunEntry, SourceFile, Stage,
     TableEntry, VideoEntry,
 };
 pub use recorder::{Recorder, SealReport};
+pub use recover::{RecoverReport, is_recording, recover, unfinished};
 pub use schema::{Column, RowWriter, ScalarKind, TableSchema};
+pub use verify::{ArrayAccount, CameraAccount, ColumnStats, Percentiles, VerifyReport, VideoAccount, verify};

@@ -19,10 +19,12 @@ use super::catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
 use super::collect::{BUFFER_BYTES, CollectState, Collector, Command, Start};
 use super::disk::{Disk, OsDisk};
 use super::error::RecordError;
-use super::health::{DiskState, RecorderHealth, Shared};
-use super::journal::{JournalFiles, JournalReady, JournalStep, Unsynced, journal_folder};
+use super::health::{DiskState, LaneHealth, RecorderHealth, Shared};
+use super::journal::{JournalFiles, JournalReady, JournalStep, Unsynced, journal_folder, remove_journal_folder};
 use super::lane::{LaneShared, RecordLane, StreamNames, lane};
-use super::manifest::{Manifest, RecordingInfo, Stage};
+use super::lock::FolderLock;
+use super::manifest::{MANIFEST, Manifest, RecordingInfo, RunEntry, Stage};
+use super::recover::recover_held;
 use super::schema::TableSchema;
 use super::seal::{Sealer, lock};
 use super::video::Feeder;
@@ -48,6 +50,7 @@ pub struct Recorder {
     lanes: Vec<Arc<LaneShared>>,
     commands: Sender<Command>,
     threads: Threads,
+    _held: FolderLock,
 }
 
 struct Threads {
@@ -102,8 +105,33 @@ impl Recorder {
     ) -> Result<Self, RecordError> {
         let catalog = Catalog::new(tables, cameras, arrays)?;
         let folder = config.folder.join(&info.recording);
-        let manifest = Manifest::new(info, catalog);
-        Self::begin(config, folder, Arc::new(OsDisk), manifest, Start::default())
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        disk.create_folder(&folder).map_err(|error| RecordError::file(&folder, "create", error))?;
+        let held = FolderLock::take(&folder)?;
+        if folder.join(MANIFEST).exists() {
+            return Err(RecordError::format(&folder, "holds a recording already, expected a new folder"));
+        }
+        Self::begin(config, folder, disk, Manifest::new(info, catalog), held)
+    }
+
+    /// Goes on in the recording in `folder`, whose writer died: recovers it, then begins another run in it. What is missing
+    /// between the runs is declared.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start) and [`recover`](super::recover), and when tables, cameras or arrays differ from
+    /// those of the recording.
+    pub fn resume(config: &RecordConfig, folder: &Path, catalog: &Catalog) -> Result<Self, RecordError> {
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let held = FolderLock::take(folder)?;
+        recover_held(&disk, folder)?;
+        let mut manifest = Manifest::load(&*disk, folder)?;
+        if manifest.catalog != *catalog {
+            let reason = "has other tables, cameras or arrays, expected those of this config: start a new recording";
+            return Err(RecordError::format(folder, reason));
+        }
+        manifest.stage = Stage::Recording;
+        manifest.runs.push(RunEntry { first_epoch: manifest.sealed_epochs, ended: "running".to_owned() });
+        Self::begin(config, folder.to_owned(), disk, manifest, held)
     }
 
     fn begin(
@@ -111,8 +139,9 @@ impl Recorder {
         folder: PathBuf,
         disk: Arc<dyn Disk>,
         manifest: Manifest,
-        start: Start,
+        held: FolderLock,
     ) -> Result<Self, RecordError> {
+        let start = Start { epoch: manifest.sealed_epochs, segment: 0, sequence: manifest.next_sequence };
         for part in [folder.clone(), journal_folder(&folder), folder.join("tables"), folder.join("video")] {
             disk.create_folder(&part).map_err(|error| RecordError::file(&part, "create", error))?;
         }
@@ -157,7 +186,20 @@ impl Recorder {
         let threads = parts.spawn(collector, todo, recycle)?;
         let config = config.clone();
         let lanes = Vec::new();
-        Ok(Self { config, folder, disk, catalog, names, manifest, health, disk_stalled, lanes, commands, threads })
+        Ok(Self {
+            config,
+            folder,
+            disk,
+            catalog,
+            names,
+            manifest,
+            health,
+            disk_stalled,
+            lanes,
+            commands,
+            threads,
+            _held: held,
+        })
     }
 
     /// Where the recording lies.
@@ -189,10 +231,12 @@ impl Recorder {
 
     /// How the recorder is doing.
     pub fn health(&self) -> RecorderHealth {
-        let sum = |of: fn(&LaneShared) -> u64| self.lanes.iter().map(|lane| of(lane)).sum();
-        let taken = sum(|lane| lane.taken.load(Ordering::Relaxed));
-        let lost = sum(|lane| lane.lost.load(Ordering::Relaxed));
-        self.health.snapshot(taken, lost, self.config.disk_margin_bytes)
+        let lanes = self.lanes.iter().map(|lane| LaneHealth {
+            name: lane.name.clone(),
+            taken: lane.taken.load(Ordering::Relaxed),
+            lost: lane.lost.load(Ordering::Relaxed),
+        });
+        self.health.snapshot(lanes.collect(), self.config.disk_margin_bytes)
     }
 
     /// Ends the recording: empties the lanes, finishes the videos, seals what is left, writes the final manifest.
@@ -201,7 +245,7 @@ impl Recorder {
     /// When something could not be sealed. The journal is then still there and [`recover`](super::recover) goes on.
     pub fn seal(self) -> Result<SealReport, RecordError> {
         let began = Instant::now();
-        let lost = self.health().lost;
+        let lost = self.health().lost();
         let Threads { collector, journal, sealer, sync, stop } = self.threads;
         self.commands.send(Command::Stop).ok(); // A collector that is gone is reported by its join.
         let collected = collector.join().map_err(|_| RecordError::ThreadEnded { thread: "collector" });
@@ -241,11 +285,6 @@ fn report(manifest: &Manifest, folder: PathBuf, lost: u64, took: Duration) -> Se
         lost,
         seal_seconds: took.as_secs_f64(),
     }
-}
-
-/// An empty journal folder says nothing; one that is not empty stays.
-pub(super) fn remove_journal_folder(folder: &Path) {
-    std::fs::remove_dir(journal_folder(folder)).ok();
 }
 
 fn start_feeders(

@@ -71,6 +71,12 @@ pub(super) trait Disk: Send + Sync {
     /// Whatever the system says.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
+    /// Folders directly in a folder, sorted by name; none when the folder is not there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn list_folders(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+
     /// Bytes that may still be written under `path`.
     ///
     /// # Errors

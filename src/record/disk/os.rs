@@ -61,23 +61,31 @@ impl Disk for OsDisk {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let entries = match std::fs::read_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut files = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                files.push(entry.path());
-            }
-        }
-        files.sort();
-        Ok(files)
+        entries(path, std::fs::FileType::is_file)
+    }
+
+    fn list_folders(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        entries(path, std::fs::FileType::is_dir)
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let space = rustix::fs::statvfs(path)?;
         Ok(space.f_bavail * space.f_frsize)
     }
+}
+
+fn entries(path: &Path, is_wanted: fn(&std::fs::FileType) -> bool) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if is_wanted(&entry.file_type()?) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }

@@ -71,6 +71,11 @@ pub(super) fn journal_folder(folder: &Path) -> PathBuf {
     folder.join("journal")
 }
 
+/// Removes the journal's folder if it is empty; segments that are not sealed keep it.
+pub(super) fn remove_journal_folder(folder: &Path) {
+    std::fs::remove_dir(journal_folder(folder)).ok(); // Not empty, or gone already: both are fine.
+}
+
 /// Epoch and segment number of a segment's file name.
 pub(super) fn segment_numbers(path: &Path) -> Option<(u32, u32)> {
     let name = path.file_name()?.to_str()?.strip_suffix(".mjl")?;

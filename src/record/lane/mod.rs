@@ -128,6 +128,8 @@ impl StreamNames {
 /// What a lane and the recorder share besides the queues.
 #[derive(Debug, Default)]
 pub(super) struct LaneShared {
+    /// Name of the producing thread.
+    pub(super) name: String,
     /// Items accepted.
     pub(super) taken: AtomicU64,
     /// Items lost because a queue was full.
@@ -138,7 +140,6 @@ pub(super) struct LaneShared {
 
 /// The recorder's end of a lane.
 pub(super) struct LaneReader {
-    pub(super) name: String,
     pub(super) shared: Arc<LaneShared>,
     rows: WordReader,
     pub(super) frames: stream::Consumer<FrameItem>,
@@ -177,7 +178,7 @@ pub(super) fn lane(
     let (row_writer, row_reader) = words::words(row_bytes.max(4 * catalog.row_bytes_max()));
     let (frame_writer, frame_reader) = stream::ring(LANE_FRAMES);
     let (block_writer, block_reader) = stream::ring(LANE_BLOCKS);
-    let shared = Arc::new(LaneShared::default());
+    let shared = Arc::new(LaneShared { name: name.to_owned(), ..LaneShared::default() });
     let streams = catalog.tables.len() + catalog.cameras.len() + catalog.arrays.len();
     let lane = RecordLane {
         catalog: Arc::clone(catalog),
@@ -191,8 +192,7 @@ pub(super) fn lane(
         gap_scratch: Vec::with_capacity(catalog.row_bytes_max()),
         pending: Vec::with_capacity(streams),
     };
-    let name = name.to_owned();
-    (lane, LaneReader { name, shared, rows: row_reader, frames: frame_reader, blocks: block_reader })
+    (lane, LaneReader { shared, rows: row_reader, frames: frame_reader, blocks: block_reader })
 }
 
 impl RecordLane {

@@ -16,10 +16,16 @@ pub use row::RowWriter;
 pub(super) use row::{RowReader, TEXT_BYTES_MAX};
 pub use standard::{
     EPHYS_PREFIX, FRAMES, GAPS, clock, ephys, ephys_channel, events, frames, gaps, latency, standard_tables, triggers,
+    truth_frames, truth_pose,
 };
 
 /// Version of the dataset layout: files, tables, manifest. Every version that was ever written still opens.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// Key of the schema metadata under which one part of every epoch describes the whole recording.
+pub(super) const INFO_KEY: &str = "mimicd.info";
+/// Key of the schema metadata under which one part of every epoch lists the recording's tables, cameras and arrays.
+pub(super) const CATALOG_KEY: &str = "mimicd.catalog";
 
 /// The value that stands for "absent" in an optional `I64` column's row; a null in Parquet.
 pub const ABSENT_I64: i64 = i64::MIN;

@@ -87,6 +87,24 @@ pub fn latency(stages: &[&str]) -> TableSchema {
     TableSchema::new("latency", "The latency ladder: one row per loop tick.", columns)
 }
 
+/// Where `keypoints` points of the body truly were: a simulated rig's truth, for checking only.
+pub fn truth_pose(keypoints: usize) -> TableSchema {
+    let columns = vec![
+        Column::scalar("trigger_index", I64, "", "Trigger of the frame set."),
+        Column::list("keypoints_m", F32, 3 * keypoints, "m", "True positions, x y z of each keypoint."),
+    ];
+    TableSchema::new("truth_pose", "True keypoints at mid-exposure; written by the simulated rig only.", columns)
+}
+
+/// When frames were truly taken: a simulated rig's truth, for checking only.
+pub fn truth_frames() -> TableSchema {
+    let columns = vec![
+        Column::scalar("camera", I16, "", "Index of the camera in the config."),
+        Column::scalar("trigger_index", I64, "", "Trigger that took the frame."),
+    ];
+    TableSchema::new("truth_frames", "True mid-exposure (t_ns) of frames; written by the simulated rig only.", columns)
+}
+
 /// Samples of one array; columns are made by the recorder.
 pub fn ephys(array: &str, channels: usize, gain_uv_per_bit: f64) -> TableSchema {
     let mut columns = vec![Column::scalar("sample_index", I64, "", "The array's own sample counter.")];

@@ -32,8 +32,12 @@ pub(super) struct ArrayPart {
 }
 
 impl ArrayPart {
-    pub(super) fn create(disk: &dyn Disk, path: &Path, array: &ArrayInfo) -> Result<Self, RecordError> {
-        let arrow = Arc::new(array.schema().arrow());
+    pub(super) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        array: &ArrayInfo,
+        arrow: Arc<Schema>,
+    ) -> Result<Self, RecordError> {
         let group_samples = (array.rate_hz.round() as usize).max(1);
         let file = PartFile::create(disk, path, Arc::clone(&arrow), properties(group_samples))?;
         Ok(Self {

@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use array::ArrayPart;
+use arrow::datatypes::Schema;
 use table::TablePart;
 
 use super::catalog::Catalog;
 use super::disk::Disk;
 use super::error::RecordError;
 use super::gap::{Gap, GapCause, GapUnit};
-use super::journal::{Block, Content, Segment, journal_folder};
+use super::journal::{Block, Content, Segment, journal_folder, segment_numbers};
 use super::manifest::{GapEntry, Manifest, PartEntry};
-use super::schema::{ABSENT_I64, RowReader, RowWriter};
+use super::schema::{ABSENT_I64, CATALOG_KEY, INFO_KEY, RowReader, RowWriter};
 use mimicd_device::RigTime;
 
 /// Makes parts of segments and commits epochs.
@@ -39,12 +40,18 @@ struct OpenEpoch {
     segments: Vec<PathBuf>,
     bytes_lost: u64,
     records_lost: u64,
+    /// Number of the epoch; until a segment says it, the one after the last sealed.
+    epoch: u32,
+    /// Whether some part already describes the recording.
+    is_described: bool,
     newest_ns: i64,
 }
 
 impl OpenEpoch {
-    fn new(catalog: &Catalog) -> Self {
+    fn new(catalog: &Catalog, epoch: u32) -> Self {
         Self {
+            epoch,
+            is_described: false,
             tables: catalog.tables.iter().map(|_| None).collect(),
             arrays: catalog.arrays.iter().map(|_| None).collect(),
             spans: vec![SampleRuns::default(); catalog.arrays.len()],
@@ -98,8 +105,11 @@ impl SampleRuns {
 impl Sealer {
     /// A sealer that goes on where `manifest` ends.
     pub(super) fn new(disk: Arc<dyn Disk>, folder: &Path, manifest: Arc<Mutex<Manifest>>) -> Self {
-        let catalog = Arc::new(lock(&manifest).catalog.clone());
-        let open = OpenEpoch::new(&catalog);
+        let (catalog, epoch) = {
+            let manifest = lock(&manifest);
+            (Arc::new(manifest.catalog.clone()), manifest.sealed_epochs)
+        };
+        let open = OpenEpoch::new(&catalog, epoch);
         Self { disk, folder: folder.to_owned(), catalog, manifest, open, next_sequence: None }
     }
 
@@ -108,6 +118,9 @@ impl Sealer {
     /// # Errors
     /// When the segment cannot be read or a part cannot be written. Damage inside the segment is no error.
     pub(super) fn segment(&mut self, path: &Path) -> Result<(), RecordError> {
+        if let Some((epoch, _)) = segment_numbers(path) {
+            self.open.epoch = epoch;
+        }
         let bytes = self.disk.read(path).map_err(|error| RecordError::file(path, "read", error))?;
         let mut segment = Segment::new(&bytes);
         while let Some(record) = segment.next() {
@@ -133,7 +146,7 @@ impl Sealer {
     pub(super) fn end_epoch(&mut self, epoch: u32) -> Result<(), RecordError> {
         self.declare_breaks(epoch)?;
         self.declare_damage()?;
-        let open = std::mem::replace(&mut self.open, OpenEpoch::new(&self.catalog));
+        let open = std::mem::replace(&mut self.open, OpenEpoch::new(&self.catalog, epoch + 1));
         let mut entries: Vec<(String, PartEntry)> = Vec::new();
         for (schema, part) in self.catalog.tables.iter().zip(open.tables) {
             if let Some(part) = part {
@@ -163,6 +176,9 @@ impl Sealer {
             manifest.sealed_epochs = epoch + 1;
             manifest.store(&*self.disk, &self.folder)?;
         }
+        if open.segments.is_empty() {
+            return Ok(());
+        }
         for segment in &open.segments {
             self.disk.remove(segment).map_err(|error| RecordError::file(segment, "remove", error))?;
         }
@@ -179,9 +195,9 @@ impl Sealer {
         let part = match slot {
             Some(part) => part,
             None => {
-                let epoch = lock(&self.manifest).sealed_epochs;
-                let path = part_path(&self.folder, &schema.name, epoch);
-                slot.insert(TablePart::create(&*self.disk, &path, schema)?)
+                let path = part_path(&self.folder, &schema.name, self.open.epoch);
+                let arrow = describe(schema.arrow(), &mut self.open.is_described, &self.manifest);
+                slot.insert(TablePart::create(&*self.disk, &path, schema, arrow)?)
             }
         };
         if !part.row(row)? {
@@ -205,9 +221,9 @@ impl Sealer {
         let part = match slot {
             Some(part) => part,
             None => {
-                let epoch = lock(&self.manifest).sealed_epochs;
-                let path = part_path(&self.folder, &info.table(), epoch);
-                slot.insert(ArrayPart::create(&*self.disk, &path, info)?)
+                let path = part_path(&self.folder, &info.table(), self.open.epoch);
+                let arrow = describe(info.schema().arrow(), &mut self.open.is_described, &self.manifest);
+                slot.insert(ArrayPart::create(&*self.disk, &path, info, arrow)?)
             }
         };
         if part.block(block)? {
@@ -309,11 +325,6 @@ impl Sealer {
         self.row(table.0, &bytes)
     }
 
-    /// Newest rig time seen in the open epoch.
-    pub(super) fn newest_ns(&self) -> Option<i64> {
-        (self.open.newest_ns != i64::MIN).then_some(self.open.newest_ns)
-    }
-
     fn sync_folders(&self, entries: &[(String, PartEntry)]) -> Result<(), RecordError> {
         let tables = self.folder.join("tables");
         let mut folders: Vec<PathBuf> = entries.iter().map(|(table, _)| tables.join(table)).collect();
@@ -324,6 +335,17 @@ impl Sealer {
         }
         Ok(())
     }
+}
+
+/// Puts the description of the whole recording into the first part of an epoch.
+fn describe(mut schema: Schema, is_described: &mut bool, manifest: &Mutex<Manifest>) -> Arc<Schema> {
+    if !std::mem::replace(is_described, true) {
+        let manifest = lock(manifest);
+        let json = |value: serde_json::Result<String>| value.expect("plain data with string keys");
+        schema.metadata.insert(INFO_KEY.to_owned(), json(serde_json::to_string(&manifest.info)));
+        schema.metadata.insert(CATALOG_KEY.to_owned(), json(serde_json::to_string(&manifest.catalog)));
+    }
+    Arc::new(schema)
 }
 
 fn add_runs(manifest: &mut Manifest, stream: &str, runs: &SampleRuns) {

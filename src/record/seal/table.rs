@@ -111,8 +111,12 @@ pub(super) struct TablePart {
 }
 
 impl TablePart {
-    pub(super) fn create(disk: &dyn Disk, path: &Path, schema: &TableSchema) -> Result<Self, RecordError> {
-        let arrow = Arc::new(schema.arrow());
+    pub(super) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        schema: &TableSchema,
+        arrow: Arc<Schema>,
+    ) -> Result<Self, RecordError> {
         let file = PartFile::create(disk, path, Arc::clone(&arrow), properties(schema))?;
         let values = schema.columns.iter().map(|c| Values::new(c.kind)).collect();
         Ok(Self { file, schema: schema.clone(), arrow, times: Vec::new(), values, bytes: 0 })

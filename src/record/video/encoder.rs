@@ -1,7 +1,7 @@
 //! The encoder process of one video file.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,32 @@ pub(in crate::record) fn video_path(folder: &Path, camera: &str, part: i32, code
     let extension = if codec == VideoCodec::Raw { "raw" } else { "mkv" };
     let name = if part == 0 { format!("{camera}.{extension}") } else { format!("{camera}-part{part}.{extension}") };
     folder.join("video").join(name)
+}
+
+/// The camera (its place in `cameras`) and part that a video file's name stands for.
+pub(in crate::record) fn part_of(path: &Path, cameras: &[CameraInfo]) -> Option<(usize, i32)> {
+    let stem = path.file_stem()?.to_str()?;
+    let place = |name: &str| cameras.iter().position(|camera| camera.name == name);
+    if let Some(place) = place(stem) {
+        return Some((place, 0));
+    }
+    let (name, part) = stem.rsplit_once("-part")?;
+    Some((place(name)?, part.parse().ok()?))
+}
+
+/// Whether a Matroska file has got its end: the encoder then fills in the segment's size, which is unknown until then.
+/// Raw files have no end to get.
+pub(in crate::record) fn is_closed(path: &Path) -> bool {
+    if path.extension().is_some_and(|extension| extension == "raw") {
+        return true;
+    }
+    let mut head = [0; 128];
+    let Ok(count) = File::open(path).and_then(|mut file| file.read(&mut head)) else { return false };
+    // EBML: the segment element is 18 53 80 67; its eight-byte size is all ones while unknown.
+    let head = &head[..count];
+    let Some(place) = head.windows(4).position(|id| id == [0x18, 0x53, 0x80, 0x67]) else { return false };
+    let size = head.get(place + 4..place + 12);
+    size.is_some_and(|size| size != [0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF])
 }
 
 /// Something that takes frames: an ffmpeg process or, in raw mode, a file.

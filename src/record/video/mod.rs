@@ -7,5 +7,5 @@
 mod encoder;
 mod feeder;
 
-pub(super) use encoder::count_frames;
+pub(super) use encoder::{count_frames, is_closed, part_of};
 pub(super) use feeder::{Feeder, FinishedPart, Offer};

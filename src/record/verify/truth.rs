@@ -1,0 +1,78 @@
+//! Recorded values against a simulated rig's truth, where the dataset has it.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::stats::{ColumnStats, Percentiles};
+use crate::record::error::RecordError;
+use crate::record::manifest::Manifest;
+use crate::record::schema::FRAMES;
+use crate::record::tables;
+
+/// Distances of recorded keypoints, and of frame times, from the truth.
+pub(super) fn compare(folder: &Path, manifest: &Manifest) -> Result<Vec<ColumnStats>, RecordError> {
+    let mut found = Vec::new();
+    found.extend(pose(folder, manifest)?);
+    found.extend(frames(folder, manifest)?);
+    Ok(found)
+}
+
+fn pose(folder: &Path, manifest: &Manifest) -> Result<Option<ColumnStats>, RecordError> {
+    let mut truth: HashMap<i64, Vec<f64>> = HashMap::new();
+    each_pose(folder, manifest, "truth_pose", |index, points| _ = truth.insert(index, points.to_vec()))?;
+    let mut distances = Vec::new();
+    each_pose(folder, manifest, "pose", |index, points| {
+        let Some(truth) = truth.get(&index).filter(|truth| truth.len() == points.len()) else { return };
+        let pairs = points.as_chunks::<3>().0.iter().zip(truth.as_chunks::<3>().0);
+        distances.extend(pairs.map(|(a, b)| (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt()));
+    })?;
+    Ok(stats("pose keypoints against truth", "m", distances))
+}
+
+fn each_pose(
+    folder: &Path,
+    manifest: &Manifest,
+    table: &str,
+    mut each: impl FnMut(i64, &[f64]),
+) -> Result<(), RecordError> {
+    tables::scan(folder, manifest, table, &["trigger_index", "keypoints_m"], |batch| {
+        let points = tables::floats(batch, "keypoints_m");
+        let len = points.len().checked_div(batch.num_rows()).unwrap_or(0);
+        if len == 0 {
+            return;
+        }
+        for (index, points) in tables::integers(batch, "trigger_index").into_iter().zip(points.chunks(len)) {
+            if let Some(index) = index {
+                each(index, points);
+            }
+        }
+    })
+}
+
+fn frames(folder: &Path, manifest: &Manifest) -> Result<Option<ColumnStats>, RecordError> {
+    let columns = ["t_ns", "camera", "trigger_index"];
+    let mut truth: HashMap<(i64, i64), i64> = HashMap::new();
+    let key = |camera: Option<i64>, index: Option<i64>| camera.zip(index);
+    tables::scan(folder, manifest, "truth_frames", &columns, |batch| {
+        let (cameras, indices) = (tables::integers(batch, "camera"), tables::integers(batch, "trigger_index"));
+        for ((time, camera), index) in tables::integers(batch, "t_ns").into_iter().zip(cameras).zip(indices) {
+            if let (Some(key), Some(time)) = (key(camera, index), time) {
+                truth.insert(key, time);
+            }
+        }
+    })?;
+    let mut differences = Vec::new();
+    tables::scan(folder, manifest, FRAMES, &columns, |batch| {
+        let (cameras, indices) = (tables::integers(batch, "camera"), tables::integers(batch, "trigger_index"));
+        for ((time, camera), index) in tables::integers(batch, "t_ns").into_iter().zip(cameras).zip(indices) {
+            let known = key(camera, index).and_then(|key| truth.get(&key));
+            differences.extend(time.zip(known).map(|(time, truth)| (time - truth).abs() as f64));
+        }
+    })?;
+    Ok(stats("frame times against truth", "ns", differences))
+}
+
+fn stats(name: &str, unit: &str, values: Vec<f64>) -> Option<ColumnStats> {
+    let is_there = !values.is_empty();
+    is_there.then(|| ColumnStats { name: name.to_owned(), unit: unit.to_owned(), values: Percentiles::of(values) })
+}
