@@ -26,6 +26,26 @@ struct FloorGeom {
     reach_m: f64,
     /// How many velocities of the body's chain its rows act on.
     depth: usize,
+    /// Nothing but the floor tells where it is: the tail.
+    free: bool,
+}
+
+/// What a depth below the floor costs, against a keypoint's distance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct FloorWeights {
+    /// Of what keypoints hold in place.
+    pub(super) held: f64,
+    /// Of the tail.
+    pub(super) free: f64,
+}
+
+impl FloorWeights {
+    /// No floor.
+    pub(super) const NONE: Self = Self { held: 0.0, free: 0.0 };
+
+    fn of(self, geom: &FloorGeom) -> f64 {
+        if geom.free { self.free } else { self.held }
+    }
 }
 
 /// A geom below the floor.
@@ -42,6 +62,7 @@ pub(super) struct Contact {
 #[derive(Clone, Debug)]
 pub(super) struct Floor {
     geoms: Vec<FloorGeom>,
+    free_dofs: [bool; QVEL_LEN],
     slopes: Vec<f64>,
     contacts: Vec<Contact>,
 }
@@ -68,12 +89,18 @@ impl Floor {
                 };
                 let chain = tree.chain(geom.body);
                 let free = chain.iter().take_while(|&&dof| !observed[usize::from(dof)]).count();
-                let depth = if free >= FREE_CHAIN_MIN { free } else { chain.len() };
-                Some(FloorGeom { body: geom.body, shape, reach_m: length(geom.position_m) + extent, depth })
+                let free_chain = free >= FREE_CHAIN_MIN;
+                let depth = if free_chain { free } else { chain.len() };
+                let reach_m = length(geom.position_m) + extent;
+                Some(FloorGeom { body: geom.body, shape, reach_m, depth, free: free_chain })
             })
             .collect();
+        let mut free_dofs = [false; QVEL_LEN];
+        for geom in geoms.iter().filter(|geom| geom.free) {
+            tree.chain(geom.body)[..geom.depth].iter().for_each(|&dof| free_dofs[usize::from(dof)] = true);
+        }
         let capacity = geoms.len();
-        Self { geoms, slopes: vec![0.0; QVEL_LEN], contacts: Vec::with_capacity(capacity) }
+        Self { geoms, free_dofs, slopes: vec![0.0; QVEL_LEN], contacts: Vec::with_capacity(capacity) }
     }
 
     /// Finds what is lower than `height_m`.
@@ -92,20 +119,29 @@ impl Floor {
         &self.contacts
     }
 
-    /// Half the weighted sum of squares of the depths.
-    pub(super) fn cost(&self, weight: f64) -> f64 {
-        0.5 * weight * self.contacts.iter().map(|contact| contact.depth_m * contact.depth_m).sum::<f64>()
+    /// Half the weighted sum of squares of the depths of what is held.
+    ///
+    /// The tail is left out: its rows move only itself, so a step of the root that dips it must not count against that
+    /// step.
+    pub(super) fn cost(&self, weights: FloorWeights) -> f64 {
+        let held = self.contacts.iter().filter(|contact| !self.geoms[contact.geom].free);
+        0.5 * weights.held * held.map(|contact| contact.depth_m * contact.depth_m).sum::<f64>()
+    }
+
+    /// Velocities that only the floor's rows move: the tail's.
+    pub(super) fn free_dofs(&self) -> &[bool; QVEL_LEN] {
+        &self.free_dofs
     }
 
     /// Adds a row for each contact found last.
-    pub(super) fn push(&mut self, tree: &Tree, posture: &Posture, weight: f64, normal: &mut Normal) {
+    pub(super) fn push(&mut self, tree: &Tree, posture: &Posture, weights: FloorWeights, normal: &mut Normal) {
         for contact in &self.contacts {
             let geom = &self.geoms[contact.geom];
             let chain = &tree.chain(geom.body)[..geom.depth];
             for (slope, &dof) in self.slopes.iter_mut().zip(chain) {
                 *slope = -posture.vertical(usize::from(dof), contact.point_m);
             }
-            normal.add_row(chain, &self.slopes[..chain.len()], contact.depth_m, weight);
+            normal.add_row(chain, &self.slopes[..chain.len()], contact.depth_m, weights.of(geom));
         }
     }
 }

@@ -69,21 +69,27 @@ impl Normal {
         (0..N).map(|dof| self.h[dof][dof]).sum::<f64>() / N as f64
     }
 
-    /// Takes a velocity out: its step will be 0.
-    pub(super) fn freeze(&mut self, frozen: &[bool; N]) {
+    /// Gives velocities a step beforehand (NaN leaves one free): the others are then solved around them.
+    pub(super) fn fix(&mut self, steps: &[f64; N]) {
         for dof in 0..N {
-            let row = &mut self.h[dof];
-            if frozen[dof] {
-                self.ancestors[dof].iter().for_each(|&other| row[usize::from(other)] = 0.0);
-                row[dof] = 1.0;
-                self.gradient[dof] = 0.0;
-            } else {
-                for &other in &self.ancestors[dof] {
-                    if frozen[usize::from(other)] {
-                        row[usize::from(other)] = 0.0;
-                    }
+            for &other in &self.ancestors[dof] {
+                let other = usize::from(other);
+                let coupling = self.h[dof][other];
+                if coupling == 0.0 || (steps[dof].is_nan() && steps[other].is_nan()) {
+                    continue;
                 }
+                if !steps[other].is_nan() {
+                    self.gradient[dof] += coupling * steps[other];
+                }
+                if !steps[dof].is_nan() {
+                    self.gradient[other] += coupling * steps[dof];
+                }
+                self.h[dof][other] = 0.0;
             }
+        }
+        for dof in (0..N).filter(|&dof| !steps[dof].is_nan()) {
+            self.h[dof][dof] = 1.0;
+            self.gradient[dof] = -steps[dof];
         }
     }
 
@@ -202,18 +208,19 @@ mod tests {
     }
 
     #[test]
-    fn a_frozen_velocity_stays() {
+    fn the_others_are_solved_around_a_fixed_step() {
         let mut normal = Normal::new(ancestors());
         let chain: Vec<u8> = (0..10).rev().collect();
         normal.add_row(&chain, &[1.0; 10], 1.0, 1.0);
         (0..N).for_each(|dof| normal.add_diagonal(dof, 0.0, 1.0));
-        let mut frozen = [false; N];
-        frozen[4] = true;
-        normal.freeze(&frozen);
+        let mut fixed = [f64::NAN; N];
+        fixed[4] = 0.5;
+        normal.fix(&fixed);
         let mut step = [0.0; N];
         assert!(normal.solve(&mut step));
-        assert_eq!(step[4], 0.0);
-        assert!((step[3] + 0.1).abs() < 1e-12);
+        assert_eq!(step[4], 0.5);
+        // Nine equal steps s: s + (1 + 0.5 + 9 s) = 0.
+        assert!((0..10).filter(|&dof| dof != 4).all(|dof| (step[dof] + 0.15).abs() < 1e-12));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct Registrar {
     floor_m: f64,
     qpos: [f64; QPOS_LEN],
     velocity: [f64; QVEL_LEN],
+    /// The velocity smoothed: what prediction and pulls go by.
+    trend: [f64; QVEL_LEN],
     tracking: bool,
     poor_frames: u16,
     since_start: u16,
@@ -89,6 +91,7 @@ impl Registrar {
             period_s: 1.0 / rate_hz,
             floor_m: subject.floor_m,
             velocity: [0.0; QVEL_LEN],
+            trend: [0.0; QVEL_LEN],
             tracking: false,
             poor_frames: 0,
             since_start: RESTART_FRAMES,
@@ -102,6 +105,7 @@ impl Registrar {
         self.tracking = false;
         self.since_start = RESTART_FRAMES;
         self.velocity = [0.0; QVEL_LEN];
+        self.trend = [0.0; QVEL_LEN];
         self.returning = [0; QVEL_LEN];
         self.intake.forget();
     }
@@ -151,12 +155,10 @@ impl Registrar {
 
     /// Follows the animal from the frame before.
     fn track(&mut self, out: &mut BodyState) {
-        let step = self.velocity.map(|value| value * self.period_s * self.tuning.momentum);
-        self.problem.predicted = integrate(&self.qpos, &step);
+        self.set_prediction();
         self.problem.iterations_max = self.tuning.iterations_max;
         self.problem.outlier_m = self.tuning.outlier_m;
-        self.problem.floor_weight = self.tuning.floor_weight;
-        self.set_pulls();
+        self.problem.floor_weights = self.tuning.floor();
         self.set_bounds();
         let mut qpos = self.problem.predicted;
         let outcome = self.solver.solve(&self.problem, &mut qpos);
@@ -164,18 +166,22 @@ impl Registrar {
         self.accept(qpos, out);
     }
 
-    /// The slower a part moves, the harder it is held to its prediction.
-    fn set_pulls(&mut self) {
-        let tuning = &self.tuning;
-        let relax = |speed: f64, half: f64| 1.0 / (1.0 + (speed / half) * (speed / half));
-        let root = relax(length([self.velocity[0], self.velocity[1], self.velocity[2]]), tuning.relax_m_per_s);
-        let turning = length([self.velocity[3], self.velocity[4], self.velocity[5]]);
-        let turn = relax(turning, tuning.relax_rad_per_s);
-        self.problem.pull[..3].fill(tuning.pull_root * root);
-        self.problem.pull[3..ROOT_DOFS].fill(tuning.pull_root_rotation * turn);
-        for dof in ROOT_DOFS..QVEL_LEN {
-            self.problem.pull[dof] = tuning.pull_joint * relax(self.velocity[dof].abs(), tuning.relax_rad_per_s);
+    /// A part that moves is expected to go on and held loosely; one that rests is expected to stay and held hard.
+    fn set_prediction(&mut self) {
+        let (tuning, trend) = (&self.tuning, &self.trend);
+        let mut step = [0.0; QVEL_LEN];
+        for dof in 0..QVEL_LEN {
+            let (pull, relax) = match dof {
+                0..3 => (tuning.pull_root, tuning.relax_m_per_s),
+                3..ROOT_DOFS => (tuning.pull_root_rotation, tuning.relax_root_rad_per_s),
+                _ => (tuning.pull_joint, tuning.relax_rad_per_s),
+            };
+            let speed = trend[dof] / relax;
+            let resting = 1.0 / (1.0 + speed * speed);
+            self.problem.pull[dof] = pull * (tuning.pull_moving + (1.0 - tuning.pull_moving) * resting);
+            step[dof] = trend[dof] * self.period_s * tuning.momentum * (1.0 - resting);
         }
+        self.problem.predicted = integrate(&self.qpos, &step);
     }
 
     /// Joint limits, narrowed to what a joint can do in one frame.
@@ -197,7 +203,7 @@ impl Registrar {
         out.flags |= BodyFlags::COLD_START;
         self.since_start = 0;
         self.accept(qpos, out);
-        self.velocity = [0.0; QVEL_LEN];
+        self.trend = [0.0; QVEL_LEN];
         self.tracking = true;
         self.poor_frames = 0;
     }
@@ -217,7 +223,7 @@ impl Registrar {
         qpos[..3].copy_from_slice(&translation);
         qpos[3..7].copy_from_slice(&quaternion);
         problem.outlier_m = 0.2;
-        problem.floor_weight = self.tuning.floor_weight;
+        problem.floor_weights = self.tuning.floor();
         problem.iterations_max = self.tuning.cold_iterations_max;
         for (bounds, limits) in problem.bounds_rad[ROOT_DOFS..].iter_mut().zip(solver.tree.limits_rad()) {
             *bounds = *limits;
@@ -270,6 +276,10 @@ impl Registrar {
         } else {
             [0.0; QVEL_LEN]
         };
+        let share = self.tuning.trend_share;
+        for (trend, now) in self.trend.iter_mut().zip(&self.velocity) {
+            *trend += share * (now - *trend);
+        }
         let reach = 0.98 * JOINT_RATE_MAX;
         let fast = self.velocity[ROOT_DOFS..].iter().any(|rate| rate.abs() > reach)
             || length([self.velocity[0], self.velocity[1], self.velocity[2]]) > ROOT_SPEED_MAX;

@@ -6,7 +6,7 @@
 
 use mimicd_rat::{QPOS_LEN, QVEL_LEN, RatModel};
 
-use super::floor::Floor;
+use super::floor::{Floor, FloorWeights};
 use super::math::{Vec3, dot, minus};
 use super::normal::Normal;
 use super::tree::{Posture, ROOT_DOFS, Tree, difference, integrate};
@@ -15,6 +15,8 @@ use super::tree::{Posture, ROOT_DOFS, Tree, difference, integrate};
 const CHAIN_MAX: usize = QVEL_LEN;
 /// Least and greatest damping, relative to the mean of the diagonal.
 const DAMPING: [f64; 2] = [1e-6, 1e3];
+/// Times that a step is solved again around joints put on their bounds.
+const BOUND_PASSES: usize = 4;
 /// An iteration that gains less than this fraction is the last.
 const GAIN_MIN: f64 = 1e-4;
 
@@ -44,8 +46,8 @@ pub(super) struct Problem {
     pub(super) rest_pull: [f64; QVEL_LEN],
     /// Bounds of the joints in this frame, radians, by velocity (the root's entries are not used).
     pub(super) bounds_rad: [[f64; 2]; QVEL_LEN],
-    /// Weight of depth below the floor; 0 where there is no floor.
-    pub(super) floor_weight: f64,
+    /// Weight of depth below the floor.
+    pub(super) floor_weights: FloorWeights,
     /// Height of the floor, metres.
     pub(super) floor_m: f64,
     /// Iterations at most.
@@ -108,7 +110,7 @@ impl Solver {
             rest_rad: [0.0; QVEL_LEN],
             rest_pull: [0.0; QVEL_LEN],
             bounds_rad,
-            floor_weight: 0.0,
+            floor_weights: FloorWeights::NONE,
             floor_m: 0.0,
             iterations_max: 3,
         }
@@ -128,11 +130,9 @@ impl Solver {
                 self.assemble(problem, qpos);
                 assembled = true;
             }
-            self.damped.copy_damped(&self.normal, self.damping * self.normal.mean_diagonal());
-            let mut step = [0.0; QVEL_LEN];
             let mut next = *qpos;
             let mut next_cost = f64::INFINITY;
-            if self.damped.solve(&mut step) {
+            if let Some(step) = self.step(problem, qpos) {
                 next = integrate(qpos, &step);
                 clamp(&mut next, problem);
                 self.tree.forward(&next, &mut self.trial);
@@ -177,7 +177,7 @@ impl Solver {
         }
     }
 
-    /// Cost at `qpos`, whose posture is the trial one or the present one.
+    /// Cost at `qpos` (without the tail's part), whose posture is the trial one or the present one.
     fn cost_here(&mut self, problem: &Problem, qpos: &[f64; QPOS_LEN], trial: bool) -> f64 {
         let posture = if trial { &self.trial } else { &self.posture };
         let mut cost = 0.0;
@@ -186,16 +186,17 @@ impl Solver {
             cost += 0.5 * self.robust[index] * dot(residual, residual);
         }
         let apart = difference(&problem.predicted, qpos);
-        for dof in 0..QVEL_LEN {
+        let free = self.floor.free_dofs();
+        for dof in (0..QVEL_LEN).filter(|&dof| !free[dof]) {
             cost += 0.5 * problem.pull[dof] * apart[dof] * apart[dof];
+            if dof >= ROOT_DOFS {
+                let from_rest = qpos[dof + 1] - problem.rest_rad[dof];
+                cost += 0.5 * problem.rest_pull[dof] * from_rest * from_rest;
+            }
         }
-        for dof in ROOT_DOFS..QVEL_LEN {
-            let from_rest = qpos[dof + 1] - problem.rest_rad[dof];
-            cost += 0.5 * problem.rest_pull[dof] * from_rest * from_rest;
-        }
-        if problem.floor_weight > 0.0 {
+        if problem.floor_weights != FloorWeights::NONE {
             self.floor.find(posture, problem.floor_m);
-            cost += self.floor.cost(problem.floor_weight);
+            cost += self.floor.cost(problem.floor_weights);
         }
         cost
     }
@@ -222,24 +223,50 @@ impl Solver {
         for dof in ROOT_DOFS..QVEL_LEN {
             self.normal.add_diagonal(dof, qpos[dof + 1] - problem.rest_rad[dof], problem.rest_pull[dof]);
         }
-        if problem.floor_weight > 0.0 {
+        if problem.floor_weights != FloorWeights::NONE {
             self.floor.find(&self.posture, problem.floor_m);
-            self.floor.push(&self.tree, &self.posture, problem.floor_weight, &mut self.normal);
+            self.floor.push(&self.tree, &self.posture, problem.floor_weights, &mut self.normal);
         }
-        let frozen = blocked(problem, qpos, &self.normal.gradient);
-        self.normal.freeze(&frozen);
+    }
+
+    /// The damped step within the bounds: joints that would leave them are put on them and the rest is solved again.
+    fn step(&mut self, problem: &Problem, qpos: &[f64; QPOS_LEN]) -> Option<[f64; QVEL_LEN]> {
+        let damping = self.damping * self.normal.mean_diagonal();
+        let mut fixed = blocked(problem, qpos, &self.normal.gradient);
+        let mut step = [0.0; QVEL_LEN];
+        for _ in 0..BOUND_PASSES {
+            self.damped.copy_damped(&self.normal, damping);
+            self.damped.fix(&fixed);
+            if !self.damped.solve(&mut step) {
+                return None;
+            }
+            let mut within = true;
+            for dof in ROOT_DOFS..QVEL_LEN {
+                let [low, high] = problem.bounds_rad[dof].map(|bound| bound - qpos[dof + 1]);
+                if fixed[dof].is_nan() && !(low..=high).contains(&step[dof]) {
+                    fixed[dof] = step[dof].max(low).min(high);
+                    within = false;
+                }
+            }
+            if within {
+                break;
+            }
+        }
+        Some(step)
     }
 }
 
-/// Joints that sit at a bound and would go through it.
-fn blocked(problem: &Problem, qpos: &[f64; QPOS_LEN], gradient: &[f64; QVEL_LEN]) -> [bool; QVEL_LEN] {
-    let mut frozen = [false; QVEL_LEN];
+/// A step of 0 for joints that sit at a bound and would go through it, NaN for all others.
+fn blocked(problem: &Problem, qpos: &[f64; QPOS_LEN], gradient: &[f64; QVEL_LEN]) -> [f64; QVEL_LEN] {
+    let mut fixed = [f64::NAN; QVEL_LEN];
     for dof in ROOT_DOFS..QVEL_LEN {
         let [low, high] = problem.bounds_rad[dof];
         let value = qpos[dof + 1];
-        frozen[dof] = (value <= low && gradient[dof] > 0.0) || (value >= high && gradient[dof] < 0.0);
+        if (value <= low && gradient[dof] > 0.0) || (value >= high && gradient[dof] < 0.0) {
+            fixed[dof] = 0.0;
+        }
     }
-    frozen
+    fixed
 }
 
 /// Puts every joint within its bounds.

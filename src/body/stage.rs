@@ -32,7 +32,7 @@ impl BodyStage {
         let mut tuning = Tuning { iterations_max: config.iterations_max, ..Tuning::default() };
         tuning.smooth(config.smoothing);
         if !config.floor {
-            tuning.floor_weight = 0.0;
+            (tuning.floor_weight, tuning.floor_weight_tail) = (0.0, 0.0);
         }
         let registrar = Registrar::new(&rat, &subject, keypoint_names, rate_hz, tuning)?;
         Ok(Self { rat, subject, registrar, keypoints: keypoint_names.len() })

@@ -1,5 +1,7 @@
 //! The numbers of the fit, in one place. The defaults were chosen by measurement (`mimicd body report`).
 
+use super::floor::FloorWeights;
+
 /// The numbers of the fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tuning {
@@ -15,10 +17,16 @@ pub struct Tuning {
     pub pull_root_rotation: f64,
     /// Pull of a joint, m²/rad².
     pub pull_joint: f64,
-    /// How much of the last step is predicted to happen again, 0 to 1.
+    /// How much of each new velocity enters the smoothed one, 0 to 1.
+    pub trend_share: f64,
+    /// How much of the smoothed step is predicted to happen again, 0 to 1.
     pub momentum: f64,
     /// Joint speed at which the pull has halved, rad/s.
     pub relax_rad_per_s: f64,
+    /// Part of the pull that is left at high speed, 0 to 1.
+    pub pull_moving: f64,
+    /// Speed of the root's rotation at which its pull has halved, rad/s.
+    pub relax_root_rad_per_s: f64,
     /// Root speed at which the root's pull has halved, m/s.
     pub relax_m_per_s: f64,
     /// Pull of a joint towards rest, m²/rad².
@@ -27,6 +35,8 @@ pub struct Tuning {
     pub rest_pull_unseen: f64,
     /// Weight of a depth below the floor against one keypoint.
     pub floor_weight: f64,
+    /// The same for the tail, which no keypoint holds down.
+    pub floor_weight_tail: f64,
 }
 
 impl Default for Tuning {
@@ -37,18 +47,26 @@ impl Default for Tuning {
             outlier_m: 0.03,
             pull_root: 1.0,
             pull_root_rotation: 1e-3,
-            pull_joint: 3e-3,
-            momentum: 0.0,
-            relax_rad_per_s: 10.0,
+            pull_joint: 5e-3,
+            trend_share: 0.15,
+            momentum: 0.8,
+            relax_rad_per_s: 1.6,
+            pull_moving: 0.1,
+            relax_root_rad_per_s: 1.0,
             relax_m_per_s: 0.1,
             rest_pull: 1e-7,
             rest_pull_unseen: 1e-6,
-            floor_weight: 10.0,
+            floor_weight: 1.0,
+            floor_weight_tail: 10.0,
         }
     }
 }
 
 impl Tuning {
+    pub(super) fn floor(&self) -> FloorWeights {
+        FloorWeights { held: self.floor_weight, free: self.floor_weight_tail }
+    }
+
     /// Scales the smoothing: 0 is none, 1 the default.
     pub fn smooth(&mut self, factor: f64) {
         self.pull_root *= factor;

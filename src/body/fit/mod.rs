@@ -26,7 +26,7 @@ impl FitOptions {
     /// What is good for a recording at this rate.
     pub fn at(rate_hz: f64) -> Self {
         let tuning = Tuning { iterations_max: 4, outlier_m: 0.2, ..Tuning::default() };
-        Self { rounds: 8, rate_hz, reach_m: 0.04, tuning }
+        Self { rounds: 40, rate_hz, reach_m: 0.04, tuning }
     }
 }
 
