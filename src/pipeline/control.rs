@@ -54,7 +54,7 @@ pub struct StartRequest {
     /// Anything else, at most 4,000 characters.
     pub notes: String,
     /// Name of the interrupted recording that this one continues; set by the supervisor after a crash only.
-    #[serde(skip_deserializing)]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,
 }
 

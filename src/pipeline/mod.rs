@@ -1,7 +1,44 @@
 //! The threads and the closed loop.
+//!
+//! [`assemble`] is the data path, written once; [`Threads`] runs it on real threads, [`Stepped`] steps it by hand.
 
+mod act;
+mod array_edge;
+mod assembly;
+mod board_edge;
+mod bones;
+mod camera_edge;
+mod closed_loop;
 mod control;
+mod geoms;
+mod ladder;
+mod missing;
+mod open;
+mod preflight;
+mod preview;
+mod provenance;
+mod replay;
+mod rig;
+mod shared;
+mod show;
 mod snapshot;
+mod spike_worker;
+mod stepped;
+mod tables;
+mod threads;
+mod truth;
+mod view;
+
+pub use assembly::{Assembly, Controls, assemble, rig_info, trigger_plan};
+pub use closed_loop::{ClosedLoop, LoopControl, Stages};
+pub use open::{Devices, OpenError, open};
+pub use replay::{KeypointReplay, ReplayReport};
+pub use rig::{RigHost, load_stages};
+pub use shared::{RigClock, Shared};
+pub use stepped::{STEP, Stepped};
+pub use tables::{LADDER, TableShapes, schemas};
+pub use threads::{StartError, Threads};
+pub use view::View;
 
 pub use control::{
     Command, Counter, Degradation, Level, Notice, PreflightCheck, PreflightReport, RecordingProgress, RecordingStarted,

@@ -1,0 +1,348 @@
+//! The edge thread of one electrode array: device → clock → recorder and spikes.
+//!
+//! Tier: edge. The array sees the trigger train on a digital input, so its sample counter is put on the board's clock by
+//! the train itself: each rising edge is one pair (sample index, train time).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mimicd_device::{
+    ArrayIndex, DeviceError, EphysSource, HostTime, Integrity, Polled, RigTime, SampleBlock, SampleIndex, Span,
+};
+
+use super::camera_edge::EdgeControl;
+use super::shared::{Shared, StreamStatus};
+use super::tables::{self, ClockRow, TableIds};
+use super::{Level, Notice};
+use crate::clock::{LineFit, LineFitOptions, TrainFollower, Verdict};
+use crate::record::{BlockStamp, Gap, GapCause, GapUnit, RecordLane};
+use crate::stream::{Consumer, Pool, PoolError, Producer};
+use crate::telemetry::Cause;
+
+/// Where a sample lies in train time: `train = at_first + (sample - first) * nanos_per_sample`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleClock {
+    /// The block's first sample.
+    pub first: SampleIndex,
+    /// Its train time.
+    pub at_first: Span,
+    /// Fitted length of one sample.
+    pub nanos_per_sample: f64,
+}
+
+impl SampleClock {
+    /// Train time of `sample`.
+    pub fn train_of(&self, sample: SampleIndex) -> Span {
+        let samples = sample.0 as i64 - self.first.0 as i64;
+        self.at_first + Span::from_nanos((samples as f64 * self.nanos_per_sample).round() as i64)
+    }
+}
+
+/// A block on its way to the spike thread.
+#[derive(Clone, Debug)]
+pub struct TimedBlock {
+    /// The samples.
+    pub block: Arc<SampleBlock>,
+    /// Their times; `None` until the train has been seen.
+    pub clock: Option<SampleClock>,
+}
+
+/// What an array edge is made of.
+pub struct ArrayEdgeParts {
+    /// Index in the config.
+    pub index: ArrayIndex,
+    /// Name in the config.
+    pub name: String,
+    /// The open device.
+    pub source: Box<dyn EphysSource>,
+    /// Bit of the digital word that carries the trigger line.
+    pub trigger_bit: u8,
+    /// Commands.
+    pub control: Consumer<EdgeControl>,
+    /// Blocks for the spike thread.
+    pub to_spikes: Producer<TimedBlock>,
+    /// Blocks that recorder and spike thread may hold together.
+    pub blocks_held: usize,
+}
+
+/// One array's edge.
+pub struct ArrayEdge {
+    index: ArrayIndex,
+    name: String,
+    source: Box<dyn EphysSource>,
+    pool: Pool<SampleBlock>,
+    follower: TrainFollower,
+    line: LineFit,
+    trigger_mask: u16,
+    level: bool,
+    next_sample: Option<SampleIndex>,
+    control: Consumer<EdgeControl>,
+    to_spikes: Producer<TimedBlock>,
+    shared: Arc<Shared>,
+    index_base: u64,
+    time_base: Span,
+    lane: Option<(Box<RecordLane>, TableIds)>,
+    stream: String,
+    gap_cause: GapCause,
+    record_from: u64,
+    stop: Option<(u64, HostTime)>,
+    reopen_at: Option<HostTime>,
+}
+
+impl ArrayEdge {
+    const REOPEN_AFTER: Span = Span::from_millis(500);
+
+    /// An edge that is ready to run.
+    pub fn new(parts: ArrayEdgeParts, shared: &Arc<Shared>) -> Self {
+        let (channels, samples) = (parts.source.channels(), parts.source.block_samples_max());
+        let rate_hz = parts.source.rate_hz();
+        let stream = format!("ephys_{}", parts.name);
+        let blank = || SampleBlock::with_capacity(parts.index, channels, samples);
+        Self {
+            // One more than what may be held, for the block being filled.
+            pool: Pool::new(parts.blocks_held + 1, blank),
+            follower: TrainFollower::new(shared.clock.plan(), rate_hz),
+            line: LineFit::new(LineFitOptions {
+                slope: 1e9 / rate_hz,
+                slope_tolerance: 500e-6,
+                tau_x: 30.0 * rate_hz,
+                outlier_y: 300_000.0,
+                outliers_max: 8,
+            }),
+            trigger_mask: 1 << parts.trigger_bit,
+            level: false,
+            next_sample: None,
+            index: parts.index,
+            name: parts.name,
+            source: parts.source,
+            control: parts.control,
+            to_spikes: parts.to_spikes,
+            shared: Arc::clone(shared),
+            index_base: 0,
+            time_base: Span::ZERO,
+            lane: None,
+            stream,
+            gap_cause: GapCause::Device,
+            record_from: 0,
+            stop: None,
+            reopen_at: None,
+        }
+    }
+
+    /// Starts the device.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn start(&mut self) -> Result<(), DeviceError> {
+        self.source.start()?;
+        self.status().connected.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Stops the device.
+    pub fn stop(&mut self) {
+        self.source.stop();
+        self.status().connected.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits for the device.
+    pub fn wait(&mut self, until: HostTime) {
+        self.source.wait(until);
+    }
+
+    /// Takes what is due; returns whether a block was taken.
+    pub fn pass(&mut self, now: HostTime) -> bool {
+        self.obey();
+        if self.stop.is_some_and(|(_, deadline)| now >= deadline) {
+            self.let_go();
+        }
+        if self.reopen_at.is_some_and(|at| !self.try_reopen(at, now)) {
+            return false;
+        }
+        let (source, next) = (&mut self.source, self.next_sample);
+        let leased = self.pool.lease(|block| {
+            if source.poll(now, block)? == Polled::Nothing {
+                return Ok(false);
+            }
+            if next.is_some_and(|next| next != block.first) {
+                block.integrity |= Integrity::GAP_BEFORE;
+            }
+            Ok(!block.is_empty())
+        });
+        match leased {
+            Ok(Some(block)) => {
+                self.hand_on(block);
+                true
+            }
+            Ok(None) => false,
+            Err(PoolError::Exhausted) => {
+                // The samples stay in the device; if its queue overflows, the sample counter shows the gap.
+                self.shared.counters.add(Cause::BlockPoolExhausted, 1);
+                self.source.wait(now + Span::from_millis(1));
+                true
+            }
+            Err(PoolError::Fill(error)) => {
+                self.lose(&error, now);
+                false
+            }
+        }
+    }
+
+    fn status(&self) -> &StreamStatus {
+        &self.shared.arrays[self.index.as_usize()]
+    }
+
+    fn obey(&mut self) {
+        while let Some(control) = self.control.pop() {
+            match control {
+                EdgeControl::Record { lane, tables, from } => {
+                    self.lane = Some((lane, tables));
+                    self.record_from = from;
+                    self.stop = None;
+                    self.status().recording.store(true, Ordering::Release);
+                }
+                EdgeControl::StopRecord { before, deadline } => self.stop = Some((before, deadline)),
+                EdgeControl::Anchor { .. } => {
+                    self.follower.expect_start();
+                    (self.index_base, self.time_base) = (0, Span::ZERO);
+                }
+                EdgeControl::NewTrain { index_base, time_base } => {
+                    self.follower.expect_start();
+                    (self.index_base, self.time_base) = (index_base, time_base);
+                }
+            }
+        }
+    }
+
+    fn let_go(&mut self) {
+        self.lane = None;
+        self.stop = None;
+        self.status().recording.store(false, Ordering::Release);
+    }
+
+    fn hand_on(&mut self, block: Arc<SampleBlock>) {
+        self.count(&block);
+        self.follow_train(&block);
+        let clock = self.clock_of(block.first);
+        if let Some(clock) = clock {
+            self.record(&block, clock);
+        }
+        self.next_sample = Some(block.end());
+        if self.to_spikes.push(TimedBlock { block, clock }).is_err() {
+            self.shared.counters.add(Cause::SpikeRingFull, 1);
+        }
+    }
+
+    fn count(&self, block: &SampleBlock) {
+        let status = self.status();
+        status.items.fetch_add(block.len() as u64, Ordering::Relaxed);
+        status.last_counter.store(block.end().0, Ordering::Relaxed);
+        if let Some(next) = self.next_sample.filter(|next| *next != block.first) {
+            let missing = block.first.0.saturating_sub(next.0);
+            status.missing.fetch_add(missing, Ordering::Relaxed);
+            status.gaps.fetch_add(1, Ordering::Relaxed);
+            self.shared.counters.add(Cause::SampleGap, missing.max(1));
+        }
+    }
+
+    /// Every rising edge of the trigger line is one pair for the clock map.
+    fn follow_train(&mut self, block: &SampleBlock) {
+        for (offset, word) in block.digital.iter().enumerate() {
+            let level = word & self.trigger_mask != 0;
+            let rising = level && !self.level;
+            self.level = level;
+            if rising {
+                self.take_edge(SampleIndex(block.first.0 + offset as u64));
+            }
+        }
+    }
+
+    fn take_edge(&mut self, sample: SampleIndex) {
+        let Some(edge) = self.follower.on_edge(sample) else { return };
+        self.shared.counters.add(Cause::ClockStep, u64::from(edge.integrity.contains(Integrity::CLOCK_STEP)));
+        if !self.follower.is_proved() {
+            return;
+        }
+        let train = self.time_base + self.shared.clock.plan().offset(edge.trigger);
+        // An edge is seen at the first sample after it: on average half a sample late.
+        let half_sample = (self.line.slope() / 2.0) as i64;
+        let verdict = self.line.push(sample.0 as i64, train.nanos() + half_sample);
+        let drift = self.line.slope() * self.source.rate_hz() * 1e-9 - 1.0;
+        match verdict {
+            Verdict::Taken(residual) => {
+                self.status().note_residual(residual as i64, drift);
+                self.record_residual(edge.trigger, train, residual);
+            }
+            Verdict::Refused(_) => {}
+            Verdict::Restarted(_) => {
+                self.status().steps.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn record_residual(&mut self, trigger: u64, train: Span, residual_ns: f64) {
+        let at = self.shared.clock.rig_of_train(train);
+        let wanted = trigger + self.index_base >= self.record_from;
+        let Some((lane, tables)) = self.lane.as_mut().filter(|_| wanted) else { return };
+        let row = ClockRow {
+            clock: &self.stream,
+            offset_ns: train.nanos() as f64,
+            rate_ppm: (self.line.slope() * self.source.rate_hz() * 1e-9 - 1.0) * 1e6,
+            residual_ns,
+            uncertainty_ns: self.line.rms_y(),
+            accepted: true,
+        };
+        tables::write_clock(lane, tables, at, &row);
+    }
+
+    fn clock_of(&self, first: SampleIndex) -> Option<SampleClock> {
+        let (whole, part) = self.line.predict(first.0 as i64)?;
+        let at_first = Span::from_nanos(whole + part.round() as i64);
+        Some(SampleClock { first, at_first, nanos_per_sample: self.line.slope() })
+    }
+
+    fn record(&mut self, block: &Arc<SampleBlock>, clock: SampleClock) {
+        let plan = self.shared.clock.plan();
+        if self.stop.is_some_and(|(before, _)| clock.at_first >= plan.offset(before)) {
+            self.let_go();
+        }
+        let from = plan.offset(self.record_from);
+        let at: RigTime = self.shared.clock.rig_of_train(clock.at_first);
+        let gap_from = self.next_sample.filter(|next| *next != block.first);
+        let cause = std::mem::replace(&mut self.gap_cause, GapCause::Device);
+        let Some((lane, _)) = self.lane.as_mut().filter(|_| clock.at_first >= from) else { return };
+        if let Some(next) = gap_from {
+            let gap_at = self.shared.clock.rig_of_train(clock.train_of(next));
+            let (first, end) = (next.0 as i64, block.first.0 as i64);
+            lane.gap(&Gap::range(&self.stream, GapUnit::Samples, first, end, gap_at, cause).until(at));
+        }
+        let stamp = BlockStamp { at, nanos_per_sample: clock.nanos_per_sample, integrity: block.integrity };
+        if !lane.block(Arc::clone(block), stamp) {
+            self.shared.counters.add(Cause::RecordLaneFull, 1);
+            self.status().dropped.fetch_add(block.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn lose(&mut self, error: &DeviceError, now: HostTime) {
+        self.status().connected.store(false, Ordering::Relaxed);
+        self.gap_cause = GapCause::Reopened;
+        self.reopen_at = Some(now + Self::REOPEN_AFTER);
+        let text = format!("lost: {error}; the rest keeps recording, and it is opened again when it is back");
+        self.shared.notice(Notice::new(Level::Error, format!("array.{}", self.name), text));
+    }
+
+    fn try_reopen(&mut self, at: HostTime, now: HostTime) -> bool {
+        if now < at {
+            return false;
+        }
+        if self.source.reopen().and_then(|()| self.source.start()).is_err() {
+            self.reopen_at = Some(now + Self::REOPEN_AFTER);
+            return false;
+        }
+        self.reopen_at = None;
+        self.status().connected.store(true, Ordering::Relaxed);
+        self.shared.counters.add(Cause::DeviceReopened, 1);
+        self.shared.notice(Notice::new(Level::Warning, format!("array.{}", self.name), "is back"));
+        true
+    }
+}

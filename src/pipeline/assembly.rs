@@ -1,0 +1,236 @@
+//! Puts edges, loop and queues together: the one place that sees the whole data path.
+//!
+//! ```text
+//! camera edges ──frames──► loop ──commands──► board edge
+//!      │                    ▲  ▲────news─────────┘
+//! array edges ──blocks──► spikes
+//!      └── all of them ──rows, frames, blocks──► recorder lanes (while recording)
+//! ```
+//!
+//! | queue | places | full |
+//! |---|---|---|
+//! | frames, per camera | 8 | refused, `loop_ring_full` |
+//! | blocks, per array | 64 | refused, `spike_ring_full` |
+//! | commands to the board | 64 | refused, the decision is recorded as refused |
+//! | news and reports of the board | 256 | the newest is refused; maps come again every ping |
+//! | spikes to the loop | 4,096 | refused; only live rates suffer |
+//! | controls, per thread | 16 | never: the supervisor sends a few a recording |
+
+use std::sync::Arc;
+
+use mimicd_device::{ArrayIndex, CameraIndex, Span, TriggerPlan};
+
+use super::act::Actor;
+use super::array_edge::{ArrayEdge, ArrayEdgeParts};
+use super::board_edge::{BoardControl, BoardEdge, BoardEdgeParts, BoardReport};
+use super::camera_edge::{CameraEdge, CameraEdgeParts, EdgeControl};
+use super::closed_loop::{ClosedLoop, LoopControl, LoopQueues, LoopSettings, Stages};
+use super::open::Devices;
+use super::shared::Shared;
+use super::show::Show;
+use super::spike_worker::{SpikeChannel, SpikeControl, SpikeWorker};
+use super::tables::TableShapes;
+use super::{ArrayInfo, CameraInfo, LATENCY_EDGES_MICROS, RigInfo, Snapshot};
+use crate::config::{ArrayConfig, Config, LookAhead};
+use crate::geometry::Calibration;
+use crate::record::{LANE_BLOCKS, LANE_FRAMES};
+use crate::spikes::SpikeStage;
+use crate::stream::{Consumer, Doorbell, Producer, ring, ring_with_doorbell};
+use crate::telemetry::Stage;
+
+const FRAMES_QUEUED: usize = 8;
+const BLOCKS_QUEUED: usize = 64;
+const COMMANDS_QUEUED: usize = 64;
+const NEWS_QUEUED: usize = 256;
+const SPIKES_QUEUED: usize = 4_096;
+const CONTROLS_QUEUED: usize = 16;
+
+/// Everything that runs, not yet running.
+pub struct Assembly {
+    /// One per camera.
+    pub cameras: Vec<CameraEdge>,
+    /// One per array.
+    pub arrays: Vec<ArrayEdge>,
+    /// The sync board.
+    pub board: BoardEdge,
+    /// The closed loop.
+    pub closed_loop: ClosedLoop,
+    /// Detection and sorting.
+    pub spikes: SpikeWorker,
+    /// Wakes the loop.
+    pub loop_bell: Arc<Doorbell>,
+    /// Wakes the spike thread.
+    pub spike_bell: Arc<Doorbell>,
+    /// Ways to tell each thread something.
+    pub controls: Controls,
+    /// What they share.
+    pub shared: Arc<Shared>,
+    /// What the panel shows that never changes.
+    pub info: RigInfo,
+    /// Sizes of the tables.
+    pub shapes: TableShapes,
+}
+
+/// The supervisor's ends of the control queues.
+pub struct Controls {
+    /// One per camera.
+    pub cameras: Vec<Producer<EdgeControl>>,
+    /// One per array.
+    pub arrays: Vec<Producer<EdgeControl>>,
+    /// The board edge.
+    pub board: Producer<BoardControl>,
+    /// What the board edge reports.
+    pub reports: Consumer<BoardReport>,
+    /// The closed loop.
+    pub closed_loop: Producer<LoopControl>,
+    /// The spike thread.
+    pub spikes: Producer<SpikeControl>,
+}
+
+/// The trigger train that the config asks for.
+pub fn trigger_plan(config: &Config) -> TriggerPlan {
+    TriggerPlan {
+        period: Span::from_secs_f64(1.0 / config.rig.frame_rate_hz),
+        width: Span::from_micros(i64::from(config.board.trigger_width_micros)),
+        stretch: Span::from_micros(i64::from(config.board.stretch_micros)),
+        stretch_every: config.board.stretch_every,
+        code_seed: config.board.code_seed,
+    }
+}
+
+/// Puts devices and stages together.
+pub fn assemble(
+    config: &Config,
+    devices: Devices,
+    stages: Stages,
+    calibration: &Calibration,
+    actor: Actor,
+    info: RigInfo,
+) -> Assembly {
+    let keypoints = info.keypoints.len();
+    let signals = stages.imitation.signals().iter().map(|signal| (signal.name.clone(), signal.range.len())).collect();
+    let shapes = TableShapes { keypoints, cameras: config.cameras.len(), signals };
+    let snapshot = Snapshot::for_rig(&info, stages.body.rat().bodies().len(), mimicd_rat::QPOS_LEN);
+    let shared = Shared::new(trigger_plan(config), snapshot);
+    let (loop_bell, spike_bell) = (Doorbell::new(), Doorbell::new());
+
+    let mut frames = Vec::new();
+    let mut camera_controls = Vec::new();
+    let mut cameras = Vec::new();
+    for (index, (camera, source)) in config.cameras.iter().zip(devices.cameras).enumerate() {
+        let (to_loop, from_camera) = ring_with_doorbell(FRAMES_QUEUED, &loop_bell);
+        let (tell, control) = ring(CONTROLS_QUEUED);
+        frames.push(from_camera);
+        camera_controls.push(tell);
+        let parts = CameraEdgeParts {
+            index: CameraIndex(index as u8),
+            name: camera.name.clone(),
+            source,
+            mid_exposure: Span::from_micros(i64::from(camera.exposure_micros) / 2),
+            control,
+            to_loop,
+            recorder_queue: LANE_FRAMES + config.record.video_queue_frames,
+        };
+        cameras.push(CameraEdge::new(parts, &shared));
+    }
+
+    let mut channels = Vec::new();
+    let mut array_controls = Vec::new();
+    let mut arrays = Vec::new();
+    for (index, (array, source)) in config.arrays.iter().zip(devices.arrays).enumerate() {
+        let (to_spikes, blocks) = ring_with_doorbell(BLOCKS_QUEUED, &spike_bell);
+        let (tell, control) = ring(CONTROLS_QUEUED);
+        array_controls.push(tell);
+        channels.push(spike_channel(config, array, blocks));
+        let parts = ArrayEdgeParts {
+            index: ArrayIndex(index as u8),
+            name: array.name.clone(),
+            source,
+            trigger_bit: array.trigger_bit,
+            control,
+            to_spikes,
+            blocks_held: LANE_BLOCKS + BLOCKS_QUEUED,
+        };
+        arrays.push(ArrayEdge::new(parts, &shared));
+    }
+
+    let (to_board, from_loop) = ring(COMMANDS_QUEUED);
+    let (news, board_news) = ring_with_doorbell(NEWS_QUEUED, &loop_bell);
+    let (to_supervisor, reports) = ring(NEWS_QUEUED);
+    let (board_control, control) = ring(CONTROLS_QUEUED);
+    let ping_every = Span::from_millis(i64::from(config.board.ping_millis));
+    let parts = BoardEdgeParts { board: devices.board, control, from_loop, to_loop: news, to_supervisor, ping_every };
+    let board = BoardEdge::new(parts, &shared);
+
+    let (notes, spike_notes) = ring(SPIKES_QUEUED);
+    let (spike_control, control) = ring(CONTROLS_QUEUED);
+    let spikes = SpikeWorker::new(channels, notes, control, &shared);
+
+    let (loop_control, control) = ring(CONTROLS_QUEUED);
+    let queues = LoopQueues { frames, board: board_news, spikes: spike_notes, to_board, control };
+    let show = Show::new(calibration, keypoints);
+    let closed_loop = ClosedLoop::new(stages, queues, loop_settings(config, &shapes), actor, show, &shared);
+
+    let controls = Controls {
+        cameras: camera_controls,
+        arrays: array_controls,
+        board: board_control,
+        reports,
+        closed_loop: loop_control,
+        spikes: spike_control,
+    };
+    Assembly { cameras, arrays, board, closed_loop, spikes, loop_bell, spike_bell, controls, shared, info, shapes }
+}
+
+fn spike_channel(
+    config: &Config,
+    array: &ArrayConfig,
+    blocks: Consumer<super::array_edge::TimedBlock>,
+) -> SpikeChannel {
+    SpikeChannel { stage: SpikeStage::new(&config.spikes, array), blocks, rate_hz: array.rate_hz }
+}
+
+fn loop_settings(config: &Config, shapes: &TableShapes) -> LoopSettings {
+    let exposure_micros = config.cameras.iter().map(|camera| camera.exposure_micros).max().unwrap_or(0);
+    let period = Span::from_secs_f64(1.0 / config.rig.frame_rate_hz);
+    LoopSettings {
+        gather_wait: Span::from_micros(config.rig.gather_wait_micros as i64),
+        mid_exposure: Span::from_micros(i64::from(exposure_micros) / 2),
+        set_age_max: period + period,
+        shapes: shapes.clone(),
+    }
+}
+
+/// What the panel shows that never changes.
+pub fn rig_info(config: &Config, stages: &Stages, geoms: Vec<super::BodyGeom>) -> RigInfo {
+    let cameras = config.cameras.iter();
+    let mut clocks: Vec<String> = cameras.clone().map(|camera| camera.name.clone()).collect();
+    clocks.extend(config.arrays.iter().map(|array| array.name.clone()));
+    clocks.push("host".to_owned());
+    let keypoints = stages.pose.keypoint_names().to_vec();
+    RigInfo {
+        name: config.rig.name.clone(),
+        simulated: config.is_twin(),
+        frame_rate_hz: config.rig.frame_rate_hz,
+        cameras: cameras
+            .map(|c| CameraInfo { name: c.name.clone(), width_px: c.width_px, height_px: c.height_px })
+            .collect(),
+        arrays: config
+            .arrays
+            .iter()
+            .map(|a| ArrayInfo { name: a.name.clone(), channels: a.channels, rate_hz: a.rate_hz })
+            .collect(),
+        bones: super::bones::of(&keypoints),
+        keypoints,
+        geoms,
+        arena_radius_m: config.rig.arena_radius_m as f32,
+        stages: Stage::ALL.iter().map(|stage| stage.name().to_owned()).collect(),
+        clocks,
+        latency_edges_micros: LATENCY_EDGES_MICROS.to_vec(),
+        look_ahead: match config.imitation.look_ahead {
+            LookAhead::Delayed => "delayed".to_owned(),
+            LookAhead::Forecast => "forecast".to_owned(),
+        },
+        outputs: (0..8).map(|output| format!("output {output}")).collect(),
+    }
+}

@@ -1,0 +1,320 @@
+//! The edge thread of the sync board: pings, heartbeat, commands out; events in.
+//!
+//! Tier: edge. Commands come from the loop and from the supervisor through rings; events go to both. Host ↔ board time is
+//! fitted here and handed to the loop as a value.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mimicd_device::{
+    BoardCommand, BoardEvent, BoardTime, ButtonKind, CommandId, DeviceError, Host, HostTime, Span, SyncBoard,
+    TriggerPlan,
+};
+
+use super::shared::Shared;
+use super::tables::{self, TableIds};
+use super::{Level, Notice};
+use crate::clock::{ClockMap, PingFit, PingSample};
+use crate::record::RecordLane;
+use crate::stream::{Consumer, Producer};
+use crate::telemetry::Cause;
+
+/// What the board thread is told.
+pub enum BoardControl {
+    /// Send this to the board.
+    Send(BoardCommand),
+    /// Start the camera train and keep it running: after a board reset it is started anew.
+    KeepTrain(TriggerPlan),
+    /// Stop the train.
+    StopTrain,
+    /// Write events to the recording.
+    Record(Box<RecordLane>, TableIds),
+    /// Put a mark into the event table.
+    Mark(Box<str>),
+    /// Put a line of the audit log into the event table.
+    Audit(Box<str>),
+    /// Write no trigger from this one on.
+    RecordUntil(u64),
+    /// Let go of the recording.
+    StopRecord,
+}
+
+/// What the board thread tells the loop.
+#[derive(Clone, Copy, Debug)]
+pub enum BoardNews {
+    /// The present map from host to board time.
+    Map(ClockMap<Host, mimicd_device::Board>),
+}
+
+/// What the board thread tells the supervisor.
+#[derive(Clone, Copy, Debug)]
+pub enum BoardReport {
+    /// A button was pressed.
+    Button(ButtonKind),
+    /// The train was started anew after a reset.
+    NewTrain {
+        /// Index of its trigger 0.
+        index_base: u64,
+        /// Train time of its trigger 0.
+        time_base: Span,
+    },
+    /// A command was refused by the board.
+    Refused(CommandId),
+}
+
+/// What a board edge is made of.
+pub struct BoardEdgeParts {
+    /// The open board.
+    pub board: Box<dyn SyncBoard>,
+    /// Commands from the supervisor.
+    pub control: Consumer<BoardControl>,
+    /// Commands from the loop.
+    pub from_loop: Consumer<BoardCommand>,
+    /// News for the loop.
+    pub to_loop: Producer<BoardNews>,
+    /// News for the supervisor.
+    pub to_supervisor: Producer<BoardReport>,
+    /// Time between pings.
+    pub ping_every: Span,
+}
+
+/// The sync board's edge.
+pub struct BoardEdge {
+    parts: BoardEdgeParts,
+    shared: Arc<Shared>,
+    fit: PingFit,
+    next_ping: HostTime,
+    next_heartbeat: HostTime,
+    train: Option<TriggerPlan>,
+    started_at: Option<HostTime>,
+    index_base: u64,
+    time_base: Span,
+    restarting: bool,
+    lane: Option<(Box<RecordLane>, TableIds)>,
+    record_before: u64,
+    reopen_at: Option<HostTime>,
+}
+
+impl BoardEdge {
+    /// The board's watchdog trips after a few of these.
+    const HEARTBEAT_EVERY: Span = Span::from_millis(50);
+    const REOPEN_AFTER: Span = Span::from_millis(500);
+    /// Pings are compared within windows of this length.
+    const PING_WINDOW: Span = Span::from_millis(500);
+
+    /// An edge that is ready to run.
+    pub fn new(parts: BoardEdgeParts, shared: &Arc<Shared>) -> Self {
+        shared.board.connected.store(true, Ordering::Relaxed);
+        Self {
+            parts,
+            shared: Arc::clone(shared),
+            fit: PingFit::new(Self::PING_WINDOW),
+            next_ping: HostTime::ZERO,
+            next_heartbeat: HostTime::ZERO,
+            train: None,
+            started_at: None,
+            index_base: 0,
+            time_base: Span::ZERO,
+            restarting: false,
+            lane: None,
+            record_before: u64::MAX,
+            reopen_at: None,
+        }
+    }
+
+    /// Waits for the board, no longer than to the next ping.
+    pub fn wait(&mut self, until: HostTime) {
+        self.parts.board.wait(until.min(self.next_ping).min(self.next_heartbeat));
+    }
+
+    /// Sends what is due, takes what has come; returns whether anything had.
+    pub fn pass(&mut self, now: HostTime) -> bool {
+        if self.reopen_at.is_some_and(|at| !self.try_reopen(at, now)) {
+            return false;
+        }
+        self.obey(now);
+        while let Some(command) = self.parts.from_loop.pop() {
+            self.send(now, command);
+        }
+        self.keep_alive(now);
+        let mut any = false;
+        loop {
+            match self.parts.board.poll(now) {
+                Ok(Some((arrival, event))) => {
+                    any = true;
+                    self.take(arrival, event);
+                }
+                Ok(None) => return any,
+                Err(error) => {
+                    self.lose(&error, now);
+                    return any;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, now: HostTime) {
+        while let Some(control) = self.parts.control.pop() {
+            match control {
+                BoardControl::Send(command) => self.send(now, command),
+                BoardControl::KeepTrain(plan) => {
+                    (self.index_base, self.time_base) = (0, Span::ZERO);
+                    self.train = Some(plan);
+                    self.started_at = None;
+                    self.send(now, BoardCommand::StartTriggers(plan));
+                }
+                BoardControl::StopTrain => {
+                    self.train = None;
+                    self.shared.clock.set_train_start(None);
+                    self.send(now, BoardCommand::StopTriggers);
+                }
+                BoardControl::Record(lane, tables) => {
+                    self.lane = Some((lane, tables));
+                    self.record_before = u64::MAX;
+                    self.shared.board.recording.store(true, Ordering::Release);
+                }
+                BoardControl::Mark(text) => self.note(now, "mark", &text),
+                BoardControl::Audit(text) => self.note(now, "audit", &text),
+                BoardControl::RecordUntil(before) => self.record_before = before,
+                BoardControl::StopRecord => {
+                    self.lane = None;
+                    self.shared.board.recording.store(false, Ordering::Release);
+                }
+            }
+        }
+    }
+
+    fn keep_alive(&mut self, now: HostTime) {
+        if now >= self.next_ping {
+            self.next_ping = now + self.parts.ping_every;
+            self.send(now, BoardCommand::Ping);
+        }
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now + Self::HEARTBEAT_EVERY;
+            self.send(now, BoardCommand::Heartbeat);
+        }
+    }
+
+    fn send(&mut self, now: HostTime, command: BoardCommand) {
+        if self.parts.board.send(now, command).is_err() {
+            self.shared.counters.add(Cause::BoardSendFailed, 1);
+        }
+    }
+
+    fn take(&mut self, arrival: HostTime, event: BoardEvent) {
+        self.shared.board.items.fetch_add(1, Ordering::Relaxed);
+        match event {
+            BoardEvent::Pong { sent, at, .. } => self.take_pong(PingSample { sent, board: at, received: arrival }),
+            BoardEvent::Trigger { index, at } => self.take_trigger(arrival, index, at),
+            BoardEvent::Started { epoch, at } => self.take_restart(arrival, epoch, at),
+            BoardEvent::Button { button, .. } => self.tell_supervisor(BoardReport::Button(button)),
+            BoardEvent::Ack { id, accepted: false, .. } => self.tell_supervisor(BoardReport::Refused(id)),
+            BoardEvent::Lost { messages } => self.shared.counters.add(Cause::BoardMessageLost, u64::from(messages)),
+            _ => {}
+        }
+        self.record(arrival, event);
+    }
+
+    fn take_pong(&mut self, sample: PingSample) {
+        self.fit.push(sample);
+        let Some(map) = self.fit.map() else { return };
+        let predicted = map.map(sample.sent + Span::from_nanos((sample.received - sample.sent).nanos() / 2));
+        self.shared.board.note_residual((sample.board - predicted.at).nanos(), map.drift_ppm() * 1e-6);
+        self.shared.board.steps.store(u64::from(self.fit.steps()), Ordering::Relaxed);
+        self.tell_loop(BoardNews::Map(map));
+    }
+
+    fn take_trigger(&mut self, arrival: HostTime, index: u64, at: BoardTime) {
+        if self.train.is_none() {
+            return;
+        }
+        if index == 0 && self.restarting {
+            self.restarting = false;
+            self.begin_new_train(arrival, at);
+        } else if index == 0 {
+            self.started_at = Some(arrival);
+            self.shared.clock.set_train_start(Some(at));
+        }
+        self.shared.clock.set_latest_trigger(self.index_base + index);
+    }
+
+    /// The host's clock bridges a board reset: the new train's trigger 0 gets the index and the train time it would have had.
+    fn begin_new_train(&mut self, arrival: HostTime, at: BoardTime) {
+        let (Some(plan), Some(started)) = (self.train, self.started_at) else { return };
+        let elapsed = arrival - started;
+        let latest = self.shared.clock.latest_trigger().unwrap_or(0);
+        let estimate = (elapsed.nanos() / plan.period.nanos()).max(0) as u64;
+        self.index_base = estimate.max(latest + 1);
+        self.time_base = elapsed;
+        self.shared.clock.set_train_start(Some(at - elapsed));
+        self.shared.counters.add(Cause::ClockStep, 1);
+        self.tell_supervisor(BoardReport::NewTrain { index_base: self.index_base, time_base: self.time_base });
+    }
+
+    fn take_restart(&mut self, arrival: HostTime, epoch: u32, at: BoardTime) {
+        self.fit.reset();
+        let Some(plan) = self.train else { return };
+        self.restarting = true;
+        let text = format!(
+            "restarted (epoch {epoch}, board time {:.3} s); the trigger train is started anew",
+            at.nanos() as f64 * 1e-9
+        );
+        self.shared.notice(Notice::new(Level::Error, "board", text));
+        self.send(arrival, BoardCommand::StartTriggers(plan));
+    }
+
+    fn record(&mut self, arrival: HostTime, event: BoardEvent) {
+        let shared = &self.shared;
+        let Some((lane, tables)) = self.lane.as_mut() else { return };
+        let base = self.index_base;
+        if matches!(event, BoardEvent::Trigger { index, .. } if base + index >= self.record_before) {
+            return;
+        }
+        if !tables::write_board_event(lane, tables, &shared.clock, base, arrival, event) {
+            shared.counters.add(Cause::RecordLaneFull, 1);
+        }
+    }
+
+    fn note(&mut self, now: HostTime, kind: &str, text: &str) {
+        let board = self.fit.map().map(|map| map.map(now).at);
+        let Some((lane, tables)) = self.lane.as_mut() else { return };
+        tables::write_text_event(lane, tables, &self.shared.clock, kind, board, now, text);
+    }
+
+    fn tell_loop(&mut self, news: BoardNews) {
+        // The loop drains this ring every pass; if it is full the loop is gone, and the next map replaces this one anyway.
+        self.parts.to_loop.push(news).ok();
+    }
+
+    fn tell_supervisor(&mut self, report: BoardReport) {
+        if self.parts.to_supervisor.push(report).is_err() {
+            self.shared.counters.add(Cause::BoardMessageLost, 1);
+        }
+    }
+
+    fn lose(&mut self, error: &DeviceError, now: HostTime) {
+        self.shared.board.connected.store(false, Ordering::Relaxed);
+        self.reopen_at = Some(now + Self::REOPEN_AFTER);
+        self.shared.notice(Notice::new(
+            Level::Error,
+            "board",
+            format!("lost: {error}; looked for again every half second"),
+        ));
+    }
+
+    fn try_reopen(&mut self, at: HostTime, now: HostTime) -> bool {
+        if now < at {
+            return false;
+        }
+        if self.parts.board.reopen().is_err() {
+            self.reopen_at = Some(now + Self::REOPEN_AFTER);
+            return false;
+        }
+        self.reopen_at = None;
+        self.fit.reset();
+        self.shared.board.connected.store(true, Ordering::Relaxed);
+        self.shared.counters.add(Cause::DeviceReopened, 1);
+        self.shared.notice(Notice::new(Level::Warning, "board", "is back"));
+        true
+    }
+}

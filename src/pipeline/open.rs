@@ -1,0 +1,129 @@
+//! Opens the devices that the config names: real ones, the twin's, or some of each.
+
+use mimicd_device::{
+    ArrayIndex, CameraIndex, CameraSource, DeviceError, DeviceErrorKind, EphysSource, HostTime, Span, SyncBoard,
+};
+use mimicd_sim::{SceneOptions, SimError, TruthLog, Twin, TwinArray, TwinCamera, TwinOptions};
+
+use crate::config::{ArrayBackend, ArrayConfig, BoardBackend, CameraBackend, CameraConfig, Config, TwinScene};
+use crate::geometry::{Calibration, CameraModel};
+
+/// The devices of a rig.
+pub struct Devices {
+    /// In config order.
+    pub cameras: Vec<Box<dyn CameraSource>>,
+    /// In config order.
+    pub arrays: Vec<Box<dyn EphysSource>>,
+    /// The master clock.
+    pub board: Box<dyn SyncBoard>,
+    /// What is really so, when any device is simulated.
+    pub truth: Option<TruthLog>,
+}
+
+/// Why devices could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The twin refused.
+    #[error("twin: {0}")]
+    Twin(#[from] SimError),
+    /// A device could not be opened.
+    #[error("{name}: {error}")]
+    Device {
+        /// Which, as in the config.
+        name: String,
+        /// What it said.
+        error: DeviceError,
+    },
+}
+
+/// Opens everything. `start` is the instant at which a twin's universe begins; `stepped` makes it follow `now` alone.
+///
+/// # Errors
+/// The first device that cannot be opened.
+pub fn open(config: &Config, calibration: &Calibration, start: HostTime, stepped: bool) -> Result<Devices, OpenError> {
+    let mut twin =
+        if config.is_twin() { Some(Twin::new(twin_options(config, calibration, stepped), start)?) } else { None };
+    let mut cameras = Vec::new();
+    for (index, camera) in config.cameras.iter().enumerate() {
+        cameras.push(open_camera(camera, CameraIndex(index as u8), twin.as_ref())?);
+    }
+    let mut arrays = Vec::new();
+    for (index, array) in config.arrays.iter().enumerate() {
+        arrays.push(open_array(array, ArrayIndex(index as u8), twin.as_ref())?);
+    }
+    let board: Box<dyn SyncBoard> = match (config.board.backend, twin.as_mut()) {
+        (BoardBackend::Twin, Some(twin)) => Box::new(twin.board()),
+        _ => return Err(unsupported("board", "the serial backend")),
+    };
+    let truth = twin.map(|twin| twin.truth());
+    Ok(Devices { cameras, arrays, board, truth })
+}
+
+fn open_camera(
+    camera: &CameraConfig,
+    index: CameraIndex,
+    twin: Option<&Twin>,
+) -> Result<Box<dyn CameraSource>, OpenError> {
+    match (camera.backend, twin) {
+        (CameraBackend::Twin, Some(twin)) => Ok(Box::new(twin.camera(index))),
+        (backend, _) => Err(unsupported(&format!("camera.{}", camera.name), &format!("the {backend:?} backend"))),
+    }
+}
+
+fn open_array(array: &ArrayConfig, index: ArrayIndex, twin: Option<&Twin>) -> Result<Box<dyn EphysSource>, OpenError> {
+    match (array.backend, twin) {
+        (ArrayBackend::Twin, Some(twin)) => Ok(Box::new(twin.array(index))),
+        (backend, _) => Err(unsupported(&format!("array.{}", array.name), &format!("the {backend:?} backend"))),
+    }
+}
+
+fn unsupported(name: &str, what: &str) -> OpenError {
+    let context = format!("{what} is not in this build; use backend = \"twin\"");
+    OpenError::Device { name: name.to_owned(), error: DeviceError::new(DeviceErrorKind::Unsupported, context) }
+}
+
+fn twin_options(config: &Config, calibration: &Calibration, stepped: bool) -> TwinOptions {
+    let micros = |value: u32| Span::from_micros(i64::from(value));
+    TwinOptions {
+        seed: config.twin.seed,
+        scene: match config.twin.scene {
+            TwinScene::Rat => SceneOptions::Rat { mjcf: config.body.mjcf.clone() },
+            TwinScene::Pattern => SceneOptions::Pattern,
+        },
+        cameras: calibration.cameras.iter().map(twin_camera).collect(),
+        exposures: config.cameras.iter().map(|camera| micros(camera.exposure_micros)).collect(),
+        readout: micros(config.twin.readout_micros),
+        arrays: config.arrays.iter().map(|array| twin_array(config, array)).collect(),
+        drift_ppm_max: config.twin.drift_ppm_max,
+        link_latency_max: micros(config.twin.link_latency_micros_max),
+        faults: config.twin.fault.clone(),
+        render_ahead: micros(config.twin.render_ahead_micros),
+        stepped,
+        ..TwinOptions::default()
+    }
+}
+
+fn twin_camera(camera: &CameraModel) -> TwinCamera {
+    let rows = |m: &nalgebra::Matrix3<f64>| [0, 1, 2].map(|row| [0, 1, 2].map(|column| m[(row, column)]));
+    TwinCamera {
+        name: camera.name.clone(),
+        width_px: camera.width_px,
+        height_px: camera.height_px,
+        k: rows(&camera.k),
+        distortion: camera.distortion,
+        rotation: rows(&camera.cam_from_world.rotation),
+        translation_m: camera.cam_from_world.translation_m.into(),
+    }
+}
+
+fn twin_array(config: &Config, array: &ArrayConfig) -> TwinArray {
+    TwinArray {
+        channels: array.channels,
+        rate_hz: array.rate_hz,
+        gain_uv_per_bit: array.gain_uv_per_bit,
+        trigger_bit: array.trigger_bit,
+        exposure_bits: array.exposure_bits.clone(),
+        block_samples: config.twin.block_samples,
+        units: config.twin.units,
+    }
+}

@@ -1,0 +1,482 @@
+//! The rig as the supervisor drives it: arm, record, stop.
+//!
+//! Tier: service; every call may block for seconds. Arming opens the devices, starts the threads, and proves that each
+//! camera answers a known burst of triggers with exactly that many frames before the coded train begins.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use mimicd_device::{BoardCommand, ButtonKind, HostTime, Span};
+use mimicd_sim::TruthLog;
+
+use super::act::Actor;
+use super::assembly::{assemble, rig_info, trigger_plan};
+use super::board_edge::{BoardControl, BoardReport};
+use super::camera_edge::EdgeControl;
+use super::closed_loop::{LoopControl, Stages};
+use super::open::open;
+use super::preflight::Preflight;
+use super::preview::{PreviewThread, Previews};
+use super::shared::Shared;
+use super::spike_worker::SpikeControl;
+use super::tables::{TableIds, schemas};
+use super::threads::Threads;
+use super::truth::TruthWriter;
+use super::view::{HostStatus, View};
+use super::{
+    Command, Degradation, Level, Notice, PreflightReport, RecordingProgress, RecordingStarted, Rig, RigError,
+    SealSummary, StartRequest,
+};
+use crate::body::BodyStage;
+use crate::clock::host_now;
+use crate::config::Config;
+use crate::geometry::Calibration;
+use crate::imitation::ImitationStage;
+use crate::pose::PoseStage;
+use crate::record::{ArrayInfo, CameraInfo, DiskState, Recorder, RecordingInfo, verify};
+
+/// How far ahead of the newest trigger a recording starts or ends, so that every thread hears of it in time.
+const LEAD_TRIGGERS: u64 = 15;
+
+/// A rig made of a checked config.
+pub struct RigHost {
+    config: Config,
+    calibration: Calibration,
+    stages: Option<Stages>,
+    view: Arc<View>,
+    previews: Arc<Previews>,
+    armed: Option<Armed>,
+    /// Whether truth is written beside a twin's recording.
+    truth_wanted: bool,
+}
+
+struct Armed {
+    threads: Threads,
+    truth: Option<TruthLog>,
+    train: usize,
+    shapes: super::tables::TableShapes,
+    recording: Option<Recording>,
+    _previews: PreviewThread,
+}
+
+struct Recording {
+    recorder: Recorder,
+    truth: Option<TruthWriter>,
+    name: String,
+    from: u64,
+    begun: Instant,
+}
+
+impl Armed {
+    /// Truth follows the recording a little behind, so that stopping does not wait for it.
+    fn write_truth(&mut self) {
+        let newest = self.threads.shared.clock.latest_trigger();
+        if let (Some(recording), Some(newest)) = (&mut self.recording, newest)
+            && let Some(truth) = &mut recording.truth
+        {
+            truth.advance(recording.from, newest.saturating_sub(10));
+        }
+    }
+}
+
+impl RigHost {
+    /// Loads the models and looks at everything that can be checked without devices.
+    ///
+    /// # Errors
+    /// The first file that is not what the config needs.
+    pub fn new(config: Config) -> Result<Self, RigError> {
+        let names: Vec<_> = config.cameras.iter().map(|c| (c.name.as_str(), c.width_px, c.height_px)).collect();
+        let calibration = Calibration::load(&config.rig.calibration)
+            .and_then(|calibration| calibration.for_frames(names.iter().copied()))
+            .map_err(rig_error)?;
+        let stages = load_stages(&config, &calibration)?;
+        let info = rig_info(&config, &stages, super::geoms::of(stages.body.rat()));
+        Actor::new(&config, &stages).map_err(rig_error)?;
+        let previews = Previews::new(config.cameras.len());
+        let view = Arc::new(View::new(info, Arc::clone(stages.body.rat()), Arc::clone(&previews)));
+        Ok(Self { config, calibration, stages: Some(stages), view, previews, armed: None, truth_wanted: true })
+    }
+
+    /// The readers' side.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
+    /// What is really so, for a demo's verdict; `None` for a real rig.
+    pub fn truth(&self) -> Option<&TruthLog> {
+        self.armed.as_ref().and_then(|armed| armed.truth.as_ref())
+    }
+
+    fn armed(&mut self) -> Result<&mut Armed, RigError> {
+        self.armed.as_mut().ok_or_else(|| RigError("the rig is not armed; arm it first".to_owned()))
+    }
+
+    fn build(&mut self) -> Result<Armed, RigError> {
+        let stages = match self.stages.take() {
+            Some(stages) => stages,
+            None => load_stages(&self.config, &self.calibration)?,
+        };
+        let mut stages = stages;
+        stages.pose.set_clock(host_now);
+        stages.imitation = stages.imitation.with_clock(host_now);
+        let actor = Actor::new(&self.config, &stages).map_err(rig_error)?;
+        let devices = open(&self.config, &self.calibration, host_now(), false).map_err(rig_error)?;
+        let truth = devices.truth.clone();
+        let info = super::RigView::info(&*self.view).clone();
+        let assembly = assemble(&self.config, devices, stages, &self.calibration, actor, info);
+        let shapes = assembly.shapes.clone();
+        let names: Vec<String> = assembly
+            .info
+            .cameras
+            .iter()
+            .map(|c| c.name.clone())
+            .chain(assembly.info.arrays.iter().map(|a| a.name.clone()))
+            .collect();
+        let threads = Threads::start(assembly, &names, self.config.rig.real_time).map_err(rig_error)?;
+        let previews = PreviewThread::start(&self.previews, &threads.shared).map_err(rig_error)?;
+        Ok(Armed { threads, truth, train: 0, shapes, recording: None, _previews: previews })
+    }
+
+    fn begin(&mut self, request: &StartRequest) -> Result<RecordingStarted, RigError> {
+        let config = self.config.clone();
+        let wanted = self.truth_wanted;
+        let armed = self.armed()?;
+        let shared = Arc::clone(&armed.threads.shared);
+        let newest =
+            shared.clock.latest_trigger().ok_or_else(|| RigError("the trigger train does not run".to_owned()))?;
+        let from = newest + LEAD_TRIGGERS;
+        let truth = armed.truth.clone().filter(|_| wanted);
+        let recorder = start_recorder(&config, armed, request, truth.is_some())?;
+        recorder.note("request", serde_json::to_value(request).map_err(rig_error)?);
+        let name = recorder.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        shared.clock.set_recording_from(Some(from));
+        let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun: Instant::now() };
+        if let Some(truth) = truth {
+            let lane = recording.recorder.lane("truth");
+            let writer =
+                TruthWriter::new(&recording.recorder, lane, truth, armed.train, &config, &shared).map_err(rig_error)?;
+            recording.truth = Some(writer);
+        }
+        hand_out_lanes(armed, &mut recording)?;
+        armed.recording = Some(recording);
+        let reached =
+            wait_until(Duration::from_secs(5), || shared.clock.latest_trigger().is_some_and(|newest| newest >= from));
+        if !reached {
+            shared.notice(Notice::new(
+                Level::Error,
+                "board",
+                "no trigger came within 5 s of the start; nothing is recorded until they come",
+            ));
+        }
+        Ok(RecordingStarted { name })
+    }
+
+    fn end(&mut self) -> Result<SealSummary, RigError> {
+        let armed = self.armed()?;
+        let Some(mut recording) = armed.recording.take() else {
+            return Err(RigError("nothing is recorded; start a recording first".to_owned()));
+        };
+        let shared = Arc::clone(&armed.threads.shared);
+        let before = shared.clock.latest_trigger().map_or(recording.from + 1, |newest| newest.max(recording.from) + 3);
+        take_lanes_back(armed, before);
+        let quiet = wait_until(Duration::from_secs(3), || nobody_records(&shared));
+        if !quiet {
+            shared.notice(Notice::new(Level::Error, "recorder", "a thread did not let go of the recording within 3 s"));
+        }
+        // The loop and the spike thread drop their lanes within a pass of hearing of it.
+        std::thread::sleep(Duration::from_millis(120));
+        if let Some(truth) = recording.truth.take() {
+            truth.finish(recording.from, before);
+        }
+        recording.recorder.note("trigger_from", recording.from.into());
+        recording.recorder.note("trigger_before", before.into());
+        recording.recorder.note("counters", counters_json(&shared));
+        let seconds = recording.begun.elapsed().as_secs_f64();
+        let report = recording.recorder.seal().map_err(rig_error)?;
+        shared.clock.set_recording_from(None);
+        let verified = verify(&report.folder).map_err(rig_error)?;
+        Ok(SealSummary {
+            name: recording.name,
+            seconds,
+            rows: report.rows.iter().map(|(_, rows)| rows).sum(),
+            bytes: folder_bytes(&report.folder),
+            reconciled: verified.ok(),
+            problems: verified.problems,
+        })
+    }
+
+    /// Conditions that only the host knows of.
+    fn look_around(&mut self) {
+        let Some(armed) = &mut self.armed else { return };
+        armed.write_truth();
+        let mut host = HostStatus {
+            fault: armed.threads.any_ended().map(|name| format!("thread {name} ended unexpectedly")),
+            ..HostStatus::default()
+        };
+        let refused = armed.threads.real_time_refused();
+        if refused > 0 && self.config.rig.real_time {
+            let message = format!(
+                "the system refused real-time priority or memory locking ({refused} times); latencies may jitter: raise LimitRTPRIO and LimitMEMLOCK"
+            );
+            host.degraded.push(Degradation { code: "realtime_refused".to_owned(), message });
+        }
+        if let Some(recording) = &armed.recording {
+            let health = recording.recorder.health();
+            host.recording = Some(RecordingProgress {
+                name: recording.name.clone(),
+                elapsed_secs: recording.begun.elapsed().as_secs_f64(),
+                rows: health.lanes.iter().map(|lane| lane.taken).sum(),
+                bytes: health.journal_bytes,
+                dropped_rows: health.lost(),
+            });
+            host.disk_free_bytes = health.free_bytes;
+            host.disk_left_secs = health.seconds_left;
+            if health.disk != DiskState::Normal {
+                let message = format!("disk: {:?}; the recording goes on from memory while it can", health.disk);
+                host.degraded.push(Degradation { code: "disk".to_owned(), message });
+            }
+            if health.disk.asks_to_stop() {
+                host.must_stop = Some(format!(
+                    "{} bytes are free, the margin is {}",
+                    health.free_bytes, self.config.record.disk_margin_bytes
+                ));
+            }
+        }
+        self.view.update_host(|status| *status = host);
+    }
+}
+
+impl Rig for RigHost {
+    fn arm(&mut self) -> Result<PreflightReport, RigError> {
+        let mut armed = self.build()?;
+        let names: Vec<String> = self.config.cameras.iter().map(|camera| camera.name.clone()).collect();
+        let mut preflight = Preflight::new(&names, trigger_plan(&self.config));
+        preflight.run(&mut armed.threads);
+        let report = preflight.into_report();
+        armed.train = usize::from(armed.truth.is_some());
+        if report.passed() {
+            self.view.set_shared(Some(Arc::clone(&armed.threads.shared)));
+            self.armed = Some(armed);
+        }
+        Ok(report)
+    }
+
+    fn disarm(&mut self) {
+        if let Some(armed) = &mut self.armed {
+            tell_board(armed, BoardControl::Send(BoardCommand::SafeState));
+            tell_board(armed, BoardControl::StopTrain);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.view.set_shared(None);
+        self.armed = None;
+    }
+
+    fn start(&mut self, request: &StartRequest) -> Result<RecordingStarted, RigError> {
+        let started = self.begin(request);
+        self.look_around();
+        started
+    }
+
+    fn stop(&mut self) -> Result<SealSummary, RigError> {
+        let sealed = self.end();
+        self.look_around();
+        sealed
+    }
+
+    fn mark(&mut self, text: &str) -> Result<(), RigError> {
+        let armed = self.armed()?;
+        if armed.recording.is_none() {
+            return Err(RigError("nothing is recorded, so there is nothing to mark".to_owned()));
+        }
+        tell_board(armed, BoardControl::Mark(text.into()));
+        Ok(())
+    }
+
+    fn audit(&mut self, line: &str) {
+        if let Some(armed) = &mut self.armed
+            && armed.recording.is_some()
+        {
+            tell_board(armed, BoardControl::Audit(line.into()));
+        }
+    }
+
+    fn set_outputs(&mut self, outputs_armed: bool) -> Result<(), RigError> {
+        let armed = self.armed()?;
+        armed.threads.shared.outputs_armed.store(outputs_armed, Ordering::Release);
+        tell_board(armed, BoardControl::Send(BoardCommand::ArmOutputs(outputs_armed)));
+        if !outputs_armed {
+            tell_board(armed, BoardControl::Send(BoardCommand::SafeState));
+        }
+        Ok(())
+    }
+
+    fn buttons(&mut self, commands: &mut Vec<Command>) {
+        self.look_around();
+        let Some(armed) = &mut self.armed else { return };
+        while let Some(report) = armed.threads.controls.reports.pop() {
+            match report {
+                BoardReport::Button(button) => commands.extend(command_of(button)),
+                BoardReport::NewTrain { index_base, time_base } => new_train(armed, index_base, time_base),
+                BoardReport::Refused(id) => {
+                    let text = format!("the board refused command {}", id.0);
+                    armed.threads.shared.notice(Notice::new(Level::Warning, "board", text));
+                }
+            }
+        }
+    }
+
+    fn notices(&mut self, notices: &mut Vec<Notice>) {
+        if let Some(armed) = &self.armed {
+            armed.threads.shared.take_notices(notices);
+        }
+    }
+}
+
+/// Loads the networks, the body and the policy.
+///
+/// # Errors
+/// The first that does not load.
+pub fn load_stages(config: &Config, calibration: &Calibration) -> Result<Stages, RigError> {
+    let pose = PoseStage::load(&config.pose, calibration).map_err(rig_error)?;
+    let body = BodyStage::load(&config.body, pose.keypoint_names(), config.rig.frame_rate_hz).map_err(rig_error)?;
+    let imitation =
+        ImitationStage::load(&config.imitation, &config.body, config.rig.frame_rate_hz).map_err(rig_error)?;
+    Ok(Stages { pose, body, imitation })
+}
+
+fn start_recorder(config: &Config, armed: &Armed, request: &StartRequest, truth: bool) -> Result<Recorder, RigError> {
+    let checked = serde_json::to_value(config).map_err(rig_error)?;
+    let mut info = RecordingInfo::new(&request.subject, &config.rig.name, SystemTime::now(), checked);
+    info.files = super::provenance::files(config);
+    let rate_hz = config.rig.frame_rate_hz;
+    let cameras = config.cameras.iter().map(|c| CameraInfo {
+        name: c.name.clone(),
+        width_px: c.width_px,
+        height_px: c.height_px,
+        format: c.format,
+        rate_hz,
+    });
+    let arrays = config.arrays.iter().map(|a| ArrayInfo {
+        name: a.name.clone(),
+        channels: a.channels,
+        rate_hz: a.rate_hz,
+        gain_uv_per_bit: a.gain_uv_per_bit,
+    });
+    let mut tables = schemas(&armed.shapes);
+    if truth {
+        tables.extend(super::truth::schemas());
+    }
+    Recorder::start(&config.record, info, tables, cameras.collect(), arrays.collect()).map_err(rig_error)
+}
+
+fn hand_out_lanes(armed: &mut Armed, recording: &mut Recording) -> Result<(), RigError> {
+    let recorder = &mut recording.recorder;
+    let (tables, from) = (TableIds::of(recorder).map_err(rig_error)?, recording.from);
+    let mut lane = |name: &str| Box::new(recorder.lane(name));
+    let controls = &mut armed.threads.controls;
+    let full = |_| RigError("a thread does not take commands; disarm and arm again".to_owned());
+    for (index, camera) in controls.cameras.iter_mut().enumerate() {
+        let control = EdgeControl::Record { lane: lane(&format!("camera{index}")), tables, from };
+        camera.push(control).map_err(full)?;
+    }
+    for (index, array) in controls.arrays.iter_mut().enumerate() {
+        let control = EdgeControl::Record { lane: lane(&format!("array{index}")), tables, from };
+        array.push(control).map_err(full)?;
+    }
+    let full = |()| RigError("a thread does not take commands; disarm and arm again".to_owned());
+    controls.board.push(BoardControl::Record(lane("board"), tables)).map_err(|_| full(()))?;
+    controls.spikes.push(SpikeControl::Record(lane("spikes"), tables)).map_err(|_| full(()))?;
+    controls.closed_loop.push(LoopControl::Record { lane: lane("loop"), tables, from }).map_err(|_| full(()))
+}
+
+fn take_lanes_back(armed: &mut Armed, before: u64) {
+    let deadline: HostTime = host_now() + Span::from_millis(600);
+    let controls = &mut armed.threads.controls;
+    controls.board.push(BoardControl::RecordUntil(before)).ok();
+    for edge in controls.cameras.iter_mut().chain(&mut controls.arrays) {
+        // A full control queue belongs to a thread that is gone; sealing does not wait for it.
+        edge.push(EdgeControl::StopRecord { before, deadline }).ok();
+    }
+    controls.closed_loop.push(LoopControl::StopRecord { before, deadline }).ok();
+    let shared = &armed.threads.shared;
+    wait_until(Duration::from_secs(2), || !any_edge_records(shared));
+    armed.threads.controls.spikes.push(SpikeControl::StopRecord).ok();
+    armed.threads.controls.board.push(BoardControl::StopRecord).ok();
+}
+
+fn any_edge_records(shared: &Shared) -> bool {
+    shared.cameras.iter().chain(&shared.arrays).any(|stream| stream.recording.load(Ordering::Acquire))
+}
+
+fn nobody_records(shared: &Shared) -> bool {
+    !any_edge_records(shared) && !shared.board.recording.load(Ordering::Acquire)
+}
+
+fn new_train(armed: &mut Armed, index_base: u64, time_base: Span) {
+    let controls = &mut armed.threads.controls;
+    for edge in controls.cameras.iter_mut().chain(&mut controls.arrays) {
+        edge.push(EdgeControl::NewTrain { index_base, time_base }).ok();
+    }
+    controls.closed_loop.push(LoopControl::NewTrain).ok();
+}
+
+fn tell_board(armed: &mut Armed, control: BoardControl) {
+    if armed.threads.controls.board.push(control).is_err() {
+        armed.threads.shared.notice(Notice::new(Level::Error, "board", "the board thread does not take commands"));
+    }
+}
+
+/// What a recording started by a button is called: nobody has typed a name.
+fn unnamed() -> StartRequest {
+    StartRequest {
+        subject: "unnamed".to_owned(),
+        experiment: "started by the panel's button".to_owned(),
+        ..StartRequest::default()
+    }
+}
+
+fn command_of(button: ButtonKind) -> Option<Command> {
+    match button {
+        ButtonKind::Arm => Some(Command::Arm),
+        ButtonKind::Record => Some(Command::Start(unnamed())),
+        ButtonKind::Stop => Some(Command::Stop),
+        ButtonKind::Mark => Some(Command::Mark { text: "button".to_owned() }),
+        ButtonKind::EmergencyStop => Some(Command::SafeOutputs),
+    }
+}
+
+fn counters_json(shared: &Shared) -> serde_json::Value {
+    crate::telemetry::Cause::ALL
+        .iter()
+        .map(|cause| (cause.name().to_owned(), shared.counters.get(*cause).into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn folder_bytes(folder: &std::path::Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => folder_bytes(&entry.path()),
+            Ok(data) => data.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !done() {
+        if start.elapsed() > limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+fn rig_error(error: impl std::fmt::Display) -> RigError {
+    RigError(error.to_string())
+}

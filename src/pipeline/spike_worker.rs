@@ -1,0 +1,200 @@
+//! The spike thread: blocks of all arrays → spikes → recorder, loop and panel.
+//!
+//! Tier: loop, below the closed loop in priority. It allocates nothing in a steady state and waits only for blocks.
+
+use std::sync::Arc;
+
+use mimicd_device::{ArrayIndex, HostTime, SampleBlock};
+
+use super::array_edge::{SampleClock, TimedBlock};
+use super::closed_loop::SpikeNote;
+use super::shared::{Shared, SpikeView};
+use super::tables::{self, TableIds};
+use super::{ArrayLive, SpikeTick, WAVEFORM_SAMPLES, Waveform};
+use crate::record::RecordLane;
+use crate::spikes::{SNIPPET_BEFORE, SpikeEvent, SpikeOutput, SpikeStage, TETRODE_CHANNELS};
+use crate::stream::{Consumer, Producer};
+use crate::telemetry::Cause;
+
+/// What the spike thread is told.
+pub enum SpikeControl {
+    /// Write to the recording.
+    Record(Box<RecordLane>, TableIds),
+    /// Let go of the recording.
+    StopRecord,
+}
+
+/// One array's detection.
+pub struct SpikeChannel {
+    /// Filter to sorter.
+    pub stage: SpikeStage,
+    /// Blocks of the array's edge.
+    pub blocks: Consumer<TimedBlock>,
+    /// Nominal sample rate.
+    pub rate_hz: f64,
+}
+
+struct Channel {
+    parts: SpikeChannel,
+    out: SpikeOutput,
+    window_samples: u64,
+    /// Spikes of the running second, by tetrode.
+    window_spikes: Vec<u32>,
+}
+
+/// All arrays' detection.
+pub struct SpikeWorker {
+    channels: Vec<Channel>,
+    to_loop: Producer<SpikeNote>,
+    control: Consumer<SpikeControl>,
+    shared: Arc<Shared>,
+    lane: Option<(Box<RecordLane>, TableIds)>,
+}
+
+impl SpikeWorker {
+    /// A worker over `channels`, in array order.
+    pub fn new(
+        channels: Vec<SpikeChannel>,
+        to_loop: Producer<SpikeNote>,
+        control: Consumer<SpikeControl>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let channels = channels
+            .into_iter()
+            .map(|parts| {
+                let window_spikes = vec![0; parts.stage.tetrodes()];
+                Channel { out: parts.stage.output(), parts, window_samples: 0, window_spikes }
+            })
+            .collect();
+        Self { channels, to_loop, control, shared: Arc::clone(shared), lane: None }
+    }
+
+    /// Works every block that has come; returns whether there was one.
+    pub fn pass(&mut self, _now: HostTime) -> bool {
+        self.obey();
+        let mut any = false;
+        for index in 0..self.channels.len() {
+            while let Some(timed) = self.channels[index].parts.blocks.pop() {
+                any = true;
+                self.work(ArrayIndex(index as u8), &timed.block, timed.clock);
+            }
+        }
+        any
+    }
+
+    fn obey(&mut self) {
+        while let Some(control) = self.control.pop() {
+            self.lane = match control {
+                SpikeControl::Record(lane, tables) => Some((lane, tables)),
+                SpikeControl::StopRecord => None,
+            };
+        }
+    }
+
+    fn work(&mut self, array: ArrayIndex, block: &SampleBlock, clock: Option<SampleClock>) {
+        let channel = &mut self.channels[array.as_usize()];
+        channel.parts.stage.process(block, &mut channel.out);
+        channel.window_samples += block.len() as u64;
+        for event in &channel.out.events {
+            channel.window_spikes[usize::from(event.tetrode)] += 1;
+        }
+        if let Some(clock) = clock {
+            self.record(array, clock);
+        }
+        self.tell_loop(array);
+        self.show(array, clock);
+    }
+
+    fn record(&mut self, array: ArrayIndex, clock: SampleClock) {
+        let Some((lane, ids)) = &mut self.lane else { return };
+        for event in &self.channels[array.as_usize()].out.events {
+            let at = self.shared.clock.rig_of_train(clock.train_of(event.sample));
+            if at.nanos() >= 0 && !tables::write_spike(lane, ids, at, array, event) {
+                self.shared.counters.add(Cause::RecordLaneFull, 1);
+            }
+        }
+    }
+
+    fn tell_loop(&mut self, array: ArrayIndex) {
+        for event in &self.channels[array.as_usize()].out.events {
+            // A full ring means that the loop is not running; rates are its only use of spikes and recover by themselves.
+            self.to_loop.push(SpikeNote { array: array.0, unit: event.unit }).ok();
+        }
+    }
+
+    fn show(&mut self, array: ArrayIndex, clock: Option<SampleClock>) {
+        let channel = &mut self.channels[array.as_usize()];
+        let second = channel.window_samples as f64 >= channel.parts.rate_hz;
+        let start = self.shared.clock.train_start();
+        self.shared.spikes.publish(|view| {
+            for event in &channel.out.events {
+                show_event(
+                    view,
+                    array,
+                    event,
+                    clock.zip(start).map(|(c, start)| (start + c.train_of(event.sample)).nanos()),
+                );
+            }
+            if second {
+                show_second(&mut view.arrays[array.as_usize()], channel);
+            }
+        });
+    }
+}
+
+fn show_event(view: &mut SpikeView, array: ArrayIndex, event: &SpikeEvent, board_nanos: Option<i64>) {
+    if let Some(board_nanos) = board_nanos {
+        view.spikes.push(SpikeTick { board_nanos, array: array.0, tetrode: event.tetrode, unit: event.unit });
+    }
+    let live = &mut view.arrays[array.as_usize()];
+    if let Some(waveform) = live.waveforms.get_mut(usize::from(event.tetrode)) {
+        show_waveform(waveform, event);
+    }
+}
+
+fn show_waveform(waveform: &mut Waveform, event: &SpikeEvent) {
+    waveform.count += 1;
+    waveform.unit = event.unit;
+    waveform.uv.clear();
+    let first = SNIPPET_BEFORE - WAVEFORM_SAMPLES / 4;
+    for wire in 0..TETRODE_CHANNELS {
+        waveform.uv.extend(event.snippet[wire][first..][..WAVEFORM_SAMPLES].iter().map(|uv| *uv as i16));
+    }
+}
+
+fn show_second(live: &mut ArrayLive, channel: &mut Channel) {
+    let seconds = (channel.window_samples as f64 / channel.parts.rate_hz) as f32;
+    live.spikes_hz = channel.window_spikes.iter().sum::<u32>() as f32 / seconds;
+    for (rate, count) in live.unit_rates_hz.iter_mut().zip(&mut channel.window_spikes) {
+        *rate = std::mem::take(count) as f32 / seconds;
+    }
+    live.noise_uv = median(channel.parts.stage.noise_uv());
+    channel.window_samples = 0;
+}
+
+/// Median by counting in 0.1 µV bins: no memory beyond the stack.
+fn median(values: impl ExactSizeIterator<Item = f32>) -> f32 {
+    let count = values.len();
+    let mut bins = [0_u32; 1_024];
+    for value in values {
+        bins[((value * 10.0) as usize).min(bins.len() - 1)] += 1;
+    }
+    let mut seen = 0;
+    let half = count.div_ceil(2) as u32;
+    let middle = bins.iter().position(|bin| {
+        seen += bin;
+        seen >= half
+    });
+    middle.map_or(0.0, |bin| bin as f32 / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_noise_is_found_to_a_bin() {
+        let values = [3.0_f32, 5.04, 9.0, 4.0, 700.0];
+        assert!((median(values.into_iter()) - 5.0).abs() < 0.11);
+    }
+}

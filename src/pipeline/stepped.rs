@@ -1,0 +1,220 @@
+//! The stepped runner: the same edges, loop and spike worker as [`Threads`](super::Threads), passed by hand.
+//!
+//! One thread, one hand-advanced clock: with the twin a run is a pure function of config and seed. Stages take no time
+//! (see [`StageClock`](super::ladder::StageClock)); devices are polled in a fixed order every [`STEP`].
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mimicd_device::{BoardCommand, HostTime, Span};
+use mimicd_sim::TruthLog;
+
+use super::RigError;
+use super::act::Actor;
+use super::assembly::{Assembly, Controls, assemble, rig_info, trigger_plan};
+use super::board_edge::{BoardControl, BoardReport};
+use super::camera_edge::EdgeControl;
+use super::closed_loop::{LoopControl, Stages};
+use super::open::open;
+use super::preflight::BURST;
+use super::shared::Shared;
+use super::spike_worker::SpikeControl;
+use super::tables::{TableIds, schemas};
+use crate::config::Config;
+use crate::geometry::Calibration;
+use crate::record::{ArrayInfo, CameraInfo, Recorder, RecordingInfo};
+
+/// Virtual time between two passes.
+pub const STEP: Span = Span::from_micros(500);
+
+/// A twin rig that is stepped.
+pub struct Stepped {
+    config: Config,
+    assembly: Assembly,
+    truth: Option<TruthLog>,
+    now: HostTime,
+}
+
+impl Stepped {
+    /// Opens the twin of `config` on `stages`; virtual time begins at zero.
+    ///
+    /// # Errors
+    /// A device that does not open, rules that do not load.
+    pub fn new(config: &Config, calibration: &Calibration, stages: Stages) -> Result<Self, RigError> {
+        let failed = |error: &dyn std::fmt::Display| RigError(error.to_string());
+        let actor = Actor::new(config, &stages).map_err(|error| failed(&error))?;
+        let devices = open(config, calibration, HostTime::ZERO, true).map_err(|error| failed(&error))?;
+        let truth = devices.truth.clone();
+        let info = rig_info(config, &stages, Vec::new());
+        let mut assembly = assemble(config, devices, stages, calibration, actor, info);
+        for camera in &mut assembly.cameras {
+            camera.start().map_err(|error| failed(&error))?;
+        }
+        for array in &mut assembly.arrays {
+            array.start().map_err(|error| failed(&error))?;
+        }
+        assembly.closed_loop.step_time();
+        Ok(Self { config: config.clone(), assembly, truth, now: HostTime::ZERO })
+    }
+
+    /// Virtual now.
+    pub fn now(&self) -> HostTime {
+        self.now
+    }
+
+    /// What the parts share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.assembly.shared
+    }
+
+    /// What is really so.
+    pub fn truth(&self) -> Option<&TruthLog> {
+        self.truth.as_ref()
+    }
+
+    /// One pass of everything.
+    pub fn step(&mut self) {
+        self.now += STEP;
+        let now = self.now;
+        self.inject();
+        self.assembly.board.pass(now);
+        for camera in &mut self.assembly.cameras {
+            while camera.pass(now) {}
+        }
+        for array in &mut self.assembly.arrays {
+            while array.pass(now) {}
+        }
+        self.assembly.spikes.pass(now);
+        self.assembly.closed_loop.pass(now);
+        self.hear();
+    }
+
+    /// Steps for `span` of virtual time.
+    pub fn run(&mut self, span: Span) {
+        let end = self.now + span;
+        while self.now < end {
+            self.step();
+        }
+    }
+
+    /// Link, burst, anchors, train: as the threaded pre-flight, in virtual time.
+    ///
+    /// # Errors
+    /// A camera that does not answer the burst.
+    pub fn arm(&mut self) -> Result<(), RigError> {
+        self.run(Span::from_millis(300));
+        let before: Vec<u64> = self.frames();
+        let plan = trigger_plan(&self.config);
+        self.tell_board(BoardControl::Send(BoardCommand::Burst { count: BURST, plan }));
+        self.run(Span::from_millis(500));
+        for (camera, (before, now)) in before.iter().zip(self.frames()).enumerate() {
+            if now - before != u64::from(BURST) {
+                return Err(RigError(format!("camera {camera} answered {} of {BURST} test triggers", now - before)));
+            }
+        }
+        let counters: Vec<u64> =
+            self.shared().cameras.iter().map(|c| c.last_counter.load(Ordering::Relaxed) + 1).collect();
+        let controls = &mut self.assembly.controls;
+        for (edge, counter) in controls.cameras.iter_mut().zip(counters) {
+            edge.push(EdgeControl::Anchor { counter }).ok();
+        }
+        for edge in &mut controls.arrays {
+            edge.push(EdgeControl::Anchor { counter: 0 }).ok();
+        }
+        self.assembly.controls.closed_loop.push(LoopControl::NewTrain).ok();
+        self.run(Span::from_millis(10));
+        self.tell_board(BoardControl::KeepTrain(plan));
+        self.run(Span::from_millis(300));
+        Ok(())
+    }
+
+    /// Begins a recording; returns the recorder and the first recorded trigger.
+    ///
+    /// # Errors
+    /// When the recorder cannot start.
+    pub fn record(&mut self, info: RecordingInfo) -> Result<(Recorder, u64), RigError> {
+        let failed = |error: crate::record::RecordError| RigError(error.to_string());
+        let config = &self.config;
+        let cameras = config.cameras.iter().map(|c| CameraInfo {
+            name: c.name.clone(),
+            width_px: c.width_px,
+            height_px: c.height_px,
+            format: c.format,
+            rate_hz: config.rig.frame_rate_hz,
+        });
+        let arrays = config.arrays.iter().map(|a| ArrayInfo {
+            name: a.name.clone(),
+            channels: a.channels,
+            rate_hz: a.rate_hz,
+            gain_uv_per_bit: a.gain_uv_per_bit,
+        });
+        let tables = schemas(&self.assembly.shapes);
+        let mut recorder =
+            Recorder::start(&config.record, info, tables, cameras.collect(), arrays.collect()).map_err(failed)?;
+        let from = self.shared().clock.latest_trigger().unwrap_or(0) + 5;
+        self.shared().clock.set_recording_from(Some(from));
+        let tables = TableIds::of(&recorder).map_err(failed)?;
+        hand_out(&mut self.assembly.controls, &mut recorder, tables, from);
+        Ok((recorder, from))
+    }
+
+    /// Ends a recording before a trigger that it returns; the recorder can then be sealed.
+    pub fn end_recording(&mut self) -> u64 {
+        let before = self.shared().clock.latest_trigger().unwrap_or(0) + 3;
+        let deadline = self.now + Span::from_millis(600);
+        self.tell_board(BoardControl::RecordUntil(before));
+        let controls = &mut self.assembly.controls;
+        for edge in controls.cameras.iter_mut().chain(&mut controls.arrays) {
+            edge.push(EdgeControl::StopRecord { before, deadline }).ok();
+        }
+        controls.closed_loop.push(LoopControl::StopRecord { before, deadline }).ok();
+        self.run(Span::from_millis(800));
+        self.assembly.controls.spikes.push(SpikeControl::StopRecord).ok();
+        self.tell_board(BoardControl::StopRecord);
+        self.run(Span::from_millis(10));
+        before
+    }
+
+    fn frames(&self) -> Vec<u64> {
+        self.shared().cameras.iter().map(|camera| camera.items.load(Ordering::Relaxed)).collect()
+    }
+
+    fn tell_board(&mut self, control: BoardControl) {
+        // The queue is drained every step, and a step pushes one item at most.
+        self.assembly.controls.board.push(control).ok();
+    }
+
+    /// Faults that strike the host itself.
+    fn inject(&mut self) {
+        let poisoned = self.truth.as_ref().is_some_and(|t| t.host_faults().network_is_nan(t.universe(self.now)));
+        if poisoned {
+            self.assembly.controls.closed_loop.push(LoopControl::PoisonPose).ok();
+        }
+    }
+
+    fn hear(&mut self) {
+        while let Some(report) = self.assembly.controls.reports.pop() {
+            if let BoardReport::NewTrain { index_base, time_base } = report {
+                let controls = &mut self.assembly.controls;
+                for edge in controls.cameras.iter_mut().chain(&mut controls.arrays) {
+                    edge.push(EdgeControl::NewTrain { index_base, time_base }).ok();
+                }
+                controls.closed_loop.push(LoopControl::NewTrain).ok();
+            }
+        }
+    }
+}
+
+fn hand_out(controls: &mut Controls, recorder: &mut Recorder, tables: TableIds, from: u64) {
+    for (index, camera) in controls.cameras.iter_mut().enumerate() {
+        let lane = Box::new(recorder.lane(&format!("camera{index}")));
+        camera.push(EdgeControl::Record { lane, tables, from }).ok();
+    }
+    for (index, array) in controls.arrays.iter_mut().enumerate() {
+        let lane = Box::new(recorder.lane(&format!("array{index}")));
+        array.push(EdgeControl::Record { lane, tables, from }).ok();
+    }
+    controls.board.push(BoardControl::Record(Box::new(recorder.lane("board")), tables)).ok();
+    controls.spikes.push(SpikeControl::Record(Box::new(recorder.lane("spikes")), tables)).ok();
+    controls.closed_loop.push(LoopControl::Record { lane: Box::new(recorder.lane("loop")), tables, from }).ok();
+}
