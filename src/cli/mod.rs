@@ -1,1 +1,80 @@
-//! Subcommands.
+//! Subcommands: parsing, exit codes, and one line for a human when something fails.
+//!
+//! Exit code 0: done. 1: a check or a verification found problems. 2: it could not be done.
+
+mod check;
+mod ctl;
+mod daemon;
+mod demo;
+mod replay;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Real-time closed-loop acquisition for a behaving rat and its virtual twin.
+#[derive(Debug, Parser)]
+#[command(name = "mimicd", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: panel, supervisor, rig. Without a config, the simulated rig.
+    Run(daemon::Options),
+    /// Check a config: every error at once, with the values; loads models and calibration.
+    Check {
+        /// The config file.
+        config: PathBuf,
+    },
+    /// Tell a running daemon something.
+    Ctl(ctl::Options),
+    /// Run the simulated rig, record, reconcile, print a verdict.
+    Demo(demo::Options),
+    /// Feed recorded data through the live stages.
+    Replay(replay::Options),
+    /// Recordings that are there.
+    #[command(flatten)]
+    Record(crate::record::RecordCommand),
+    /// Policies, measured.
+    #[command(subcommand)]
+    Imitate(crate::imitation::eval::ImitateCommand),
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log();
+    let done = match arguments.command {
+        Command::Run(options) => daemon::run(&options),
+        Command::Check { config } => check::run(&config),
+        Command::Ctl(options) => ctl::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Replay(options) => replay::run(&options),
+        Command::Record(command) => well(command.run(&mut std::io::stdout())),
+        Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("mimicd: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Exit code 1 where the answer is "no, this is not well".
+fn well(answer: Result<bool, crate::record::CommandError>) -> anyhow::Result<ExitCode> {
+    Ok(if answer? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MIMICD_LOG").unwrap_or_else(|_| "info,ort=warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+}

@@ -5,6 +5,8 @@ import { lookAt, multiply, perspective, quatMultiply, rotate, sphere } from "/sh
 
 const INSTANCE_FLOATS = 14; // position 3, quaternion xyzw 4, radii 3, half length 1, colour 3
 const POINT_RADIUS = 0.0035;
+const FOLLOW_MILLIS = 150;
+const HALF_VIEW = 0.30; // tangent of half the angle of view, across the narrower side
 const SHADE = `
   vec3 turn(vec4 q, vec3 v) { return v + 2.0 * cross(q.xyz, cross(q.xyz, v) + q.w * v); }`;
 const BODY_VERTEX = `#version 300 es
@@ -61,6 +63,7 @@ export class Scene {
     this.distance = 0.62;
     this.target = [0, 0, 0.04];
     this.follow = true;
+    this.seen = -Infinity; // the first view is on the rat at once
     this.points = true;
     this.listen();
     this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true });
@@ -187,8 +190,10 @@ export class Scene {
     const roots = rats.filter((rat) => rat.valid && rat.qpos.length >= 3).map((rat) => rat.qpos);
     if (this.follow && roots.length) {
       const middle = [0, 1].map((axis) => roots.reduce((sum, q) => sum + q[axis], 0) / roots.length);
-      [middle[0], middle[1], 0.035].forEach((goal, axis) => (this.target[axis] += (goal - this.target[axis]) * 0.12));
+      const share = 1 - Math.exp((this.seen - performance.now()) / FOLLOW_MILLIS);
+      [middle[0], middle[1], 0.035].forEach((goal, axis) => (this.target[axis] += (goal - this.target[axis]) * share));
     }
+    this.seen = performance.now();
     const flat = Math.cos(this.tilt) * this.distance;
     this.eye = [
       this.target[0] + flat * Math.cos(this.turn),
@@ -198,7 +203,7 @@ export class Scene {
   }
 
   view(aspect) {
-    return multiply(perspective(0.62, aspect, 0.02, 8), lookAt(this.eye, this.target));
+    return multiply(perspective(2 * Math.atan(HALF_VIEW / Math.min(1, aspect)), aspect, 0.02, 8), lookAt(this.eye, this.target));
   }
 
   half(rat, fur, left, width, height, keypoints) {
