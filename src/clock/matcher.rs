@@ -58,6 +58,11 @@ impl TriggerMatcher {
         *self = Self { base: Some(base), proved: true, ..Self::new(self.plan) };
     }
 
+    /// The next frame answers trigger 0 of a train that has been started anew; unproved until the code has been seen.
+    pub fn anchor_next(&mut self) {
+        *self = Self { started: None, ..Self::new(self.plan) };
+    }
+
     /// Roughly when trigger 0 fired, for a camera that comes without an anchor.
     pub fn started(&mut self, at: HostTime) {
         self.started = Some(at);

@@ -26,6 +26,9 @@ pub struct ImitationConfig {
     /// Where future reference frames come from.
     #[serde(default)]
     pub look_ahead: LookAhead,
+    /// Learned forecaster (ONNX) for `forecast`; without it the reference goes on at constant velocity.
+    #[serde(default)]
+    pub forecaster: Option<PathBuf>,
     /// How long the virtual rat must have tracked after a reset before outputs may depend on it.
     #[serde(default = "default_trust_after_millis")]
     pub trust_after_millis: u32,
@@ -57,6 +60,7 @@ impl ImitationConfig {
         Self {
             policy: policy.to_owned(),
             look_ahead: LookAhead::default(),
+            forecaster: None,
             trust_after_millis: default_trust_after_millis(),
             hold_millis: default_hold_millis(),
             latent_noise: 0.0,
@@ -67,10 +71,16 @@ impl ImitationConfig {
 
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
         resolve(folder, &mut self.policy);
+        if let Some(forecaster) = &mut self.forecaster {
+            resolve(folder, forecaster);
+        }
     }
 
     pub(super) fn check(&self, errors: &mut Vec<ConfigError>) {
         check::file("imitation.policy", &self.policy, errors);
+        if let Some(forecaster) = &self.forecaster {
+            check::file("imitation.forecaster", forecaster, errors);
+        }
         check::within("imitation.trust_after_millis", f64::from(self.trust_after_millis), 0.0..=60_000.0, errors);
         check::within("imitation.hold_millis", f64::from(self.hold_millis), 0.0..=1_000.0, errors);
         check::within("imitation.latent_noise", self.latent_noise, 0.0..=100.0, errors);

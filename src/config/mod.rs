@@ -45,6 +45,9 @@ pub struct RigConfig {
     /// How long gathering waits for a late camera after the first frame of a set.
     #[serde(default = "default_gather_wait_micros")]
     pub gather_wait_micros: u64,
+    /// Inner radius of the arena, drawn on the panel; 0 for none.
+    #[serde(default = "default_arena_radius_m")]
+    pub arena_radius_m: f64,
     /// Oldest pose (mid-exposure to now) that an output may be driven from.
     #[serde(default = "default_action_age_max_millis")]
     pub action_age_max_millis: u64,
@@ -55,6 +58,10 @@ pub struct RigConfig {
 
 const fn default_frame_rate_hz() -> f64 {
     50.0
+}
+
+const fn default_arena_radius_m() -> f64 {
+    0.5
 }
 
 const fn default_gather_wait_micros() -> u64 {
@@ -161,6 +168,13 @@ impl Config {
         if errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(path, errors)) }
     }
 
+    /// Whether any device is simulated.
+    pub fn is_twin(&self) -> bool {
+        self.board.backend == BoardBackend::Twin
+            || self.cameras.iter().any(|camera| camera.backend == CameraBackend::Twin)
+            || self.arrays.iter().any(|array| array.backend == ArrayBackend::Twin)
+    }
+
     fn resolve_paths(&mut self, folder: &Path) {
         resolve(folder, &mut self.rig.calibration);
         self.pose.resolve_paths(folder);
@@ -192,6 +206,7 @@ impl Config {
         check::file("rig.calibration", &self.rig.calibration, errors);
         let period_micros = 1e6 / self.rig.frame_rate_hz;
         check::within("rig.gather_wait_micros", self.rig.gather_wait_micros as f64, 0.0..=period_micros, errors);
+        check::within("rig.arena_radius_m", self.rig.arena_radius_m, 0.0..=20.0, errors);
         check::within("rig.action_age_max_millis", self.rig.action_age_max_millis as f64, 1.0..=1_000.0, errors);
         for camera in &self.cameras {
             if f64::from(camera.exposure_micros) >= period_micros {

@@ -59,6 +59,18 @@ const fn default_mono16_bits() -> u32 {
 }
 
 impl PoseConfig {
+    /// The defaults with a model.
+    pub fn with_model(model: PathBuf) -> Self {
+        Self {
+            model,
+            provider: Provider::default(),
+            threads: default_threads(),
+            outlier_m: default_outlier_m(),
+            confidence_min: default_confidence_min(),
+            mono16_bits: default_mono16_bits(),
+        }
+    }
+
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
         resolve(folder, &mut self.model);
     }

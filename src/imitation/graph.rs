@@ -1,28 +1,13 @@
 //! One ONNX graph of flat f32 tensors: memory bound once, filled and read in place.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use ort::environment::Environment;
 use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};
 use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
 
 use super::ImitationError;
-
-/// ONNX Runtime keeps one environment a process; this handle to it is made on the first use and kept.
-static ENVIRONMENT: OnceLock<Result<Environment, ImitationError>> = OnceLock::new();
-
-fn environment() -> Result<&'static Environment, ImitationError> {
-    let made = ENVIRONMENT.get_or_init(|| {
-        let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_else(|| "libonnxruntime.so".into());
-        let builder = ort::init_from(&library).map_err(|error| ImitationError::Runtime {
-            reason: format!("{}: {error}; `cargo xtask setup` fetches the library", library.display()),
-        })?;
-        builder.with_name("mimicd").build().map_err(|error| ImitationError::runtime(&error))
-    });
-    made.as_ref().map_err(Clone::clone)
-}
+use crate::pose::runtime::environment;
 
 /// A tensor of a graph: its name and the size that the manifest expects, rows by columns.
 pub(super) struct Port<'a> {
@@ -94,7 +79,8 @@ impl Graph {
 
 fn open(file: &Path) -> Result<Session, ImitationError> {
     let fail = |error: ort::Error| ImitationError::graph(file, "ONNX", error.message().to_owned());
-    let builder = Session::builder(environment()?).map_err(fail)?;
+    let builder =
+        Session::builder(environment().map_err(|reason| ImitationError::Runtime { reason })?).map_err(fail)?;
     // One thread without spinning: the other stages of the loop need the cores.
     let builder = builder.with_intra_threads(1).map_err(|error| ImitationError::runtime(&error.into()))?;
     let builder = builder.with_inter_threads(1).map_err(|error| ImitationError::runtime(&error.into()))?;

@@ -10,6 +10,7 @@
 
 mod error;
 pub mod eval;
+mod forecast;
 mod graph;
 mod manifest;
 mod noise;

@@ -1,11 +1,13 @@
 //! The reference: what the real animal did, and where it will be.
 //!
 //! A ring of registered postures. Between two postures the reference is interpolated (linearly; the root's rotation along
-//! the shorter arc); beyond the newest one it is extrapolated at constant velocity, no farther than the horizon.
+//! the shorter arc); beyond the newest one it is extrapolated, no farther than the horizon: by the learned forecaster
+//! where there is one and it has seen enough, else at constant velocity.
 
 use mimicd_device::{BoardTime, Span};
 use mimicd_rat::{QPOS_LEN, QVEL_LEN};
 
+use super::forecast::{Forecaster, PAST, SPACING};
 use super::rotation::{conjugate, from_rotation_vector, multiply, normalised, rotation_vector, slerp};
 
 /// Coordinates of the body.
@@ -32,12 +34,16 @@ pub(super) struct ReferenceWindow {
     horizon: Span,
     velocity: Qvel,
     limits_rad: Vec<Option<[f64; 2]>>,
+    forecaster: Option<Forecaster>,
+    /// The forecaster has a prediction from the newest posture.
+    forecast: bool,
 }
 
 impl ReferenceWindow {
     /// An empty window that predicts no farther than `horizon`; `limits_rad` are those of the 67 hinges.
-    pub(super) fn new(horizon: Span, limits_rad: Vec<Option<[f64; 2]>>) -> Self {
-        Self { ring: Vec::with_capacity(FRAMES), first: 0, horizon, velocity: [0.0; QVEL_LEN], limits_rad }
+    pub(super) fn new(horizon: Span, limits_rad: Vec<Option<[f64; 2]>>, forecaster: Option<Forecaster>) -> Self {
+        let ring = Vec::with_capacity(FRAMES);
+        Self { ring, first: 0, horizon, velocity: [0.0; QVEL_LEN], limits_rad, forecaster, forecast: false }
     }
 
     /// Forgets everything.
@@ -45,6 +51,7 @@ impl ReferenceWindow {
         self.ring.clear();
         self.first = 0;
         self.velocity = [0.0; QVEL_LEN];
+        self.forecast = false;
     }
 
     /// Adds the posture at `at`; the caller keeps instants rising.
@@ -59,6 +66,7 @@ impl ReferenceWindow {
             self.first = (self.first + 1) % FRAMES;
         }
         self.velocity = self.measure_velocity();
+        self.forecast = self.predict();
     }
 
     /// Instant of the newest posture.
@@ -71,7 +79,7 @@ impl ReferenceWindow {
         let Some(last) = self.ring.len().checked_sub(1) else { return false };
         let newest = self.get(last);
         if at > newest.at {
-            self.extrapolate(newest, at.since(newest.at).min(self.horizon).secs_f64(), out);
+            self.extrapolate(newest, at.since(newest.at).min(self.horizon), out);
             return false;
         }
         let mut after = last;
@@ -117,16 +125,52 @@ impl ReferenceWindow {
         velocity
     }
 
-    fn extrapolate(&self, from: &Posture, dt_s: f64, out: &mut Qpos) {
-        let v = &self.velocity;
+    /// Runs the forecaster on the last frames; false where there is none or the past is too short or has a gap.
+    fn predict(&mut self) -> bool {
+        let Some(mut forecaster) = self.forecaster.take() else { return false };
+        let last = self.ring.len() - 1;
+        let newest = self.get(last).at;
+        let reach = Span::from_nanos(SPACING.nanos() * PAST as i64);
+        let whole = newest.since(self.get(0).at) >= reach
+            && (1..=last)
+                .rev()
+                .take_while(|&i| newest.since(self.get(i).at) < reach)
+                .all(|i| self.get(i).at.since(self.get(i - 1).at) < VELOCITY_OVER + SPACING);
+        if whole {
+            let (mut before, mut after) = ([0.0; QPOS_LEN], [0.0; QPOS_LEN]);
+            let mut displacement = [0.0; QVEL_LEN];
+            self.sample(newest - reach, &mut before);
+            for index in 0..PAST {
+                let left = Span::from_nanos(SPACING.nanos() * (PAST - 1 - index) as i64);
+                self.sample(newest - left, &mut after);
+                difference(&before, &after, 1.0, &mut displacement);
+                forecaster.set_past(index, &displacement);
+                before = after;
+            }
+        }
+        let predicted = whole && forecaster.run();
+        self.forecaster = Some(forecaster);
+        predicted
+    }
+
+    fn extrapolate(&self, from: &Posture, after: Span, out: &mut Qpos) {
+        let mut move_by = [0.0; QVEL_LEN];
+        match self.forecaster.as_ref().filter(|_| self.forecast) {
+            Some(forecaster) => forecaster.displacement(after, &mut move_by),
+            None => {
+                for (displacement, velocity) in move_by.iter_mut().zip(&self.velocity) {
+                    *displacement = velocity * after.secs_f64();
+                }
+            }
+        }
         for axis in 0..3 {
-            out[axis] = from.qpos[axis] + v[axis] * dt_s;
+            out[axis] = from.qpos[axis] + move_by[axis];
         }
         let root = [from.qpos[3], from.qpos[4], from.qpos[5], from.qpos[6]];
-        let turn = from_rotation_vector([v[3] * dt_s, v[4] * dt_s, v[5] * dt_s]);
+        let turn = from_rotation_vector([move_by[3], move_by[4], move_by[5]]);
         out[3..7].copy_from_slice(&normalised(multiply(root, turn)));
         for (hinge, limits) in self.limits_rad.iter().enumerate() {
-            let angle = from.qpos[7 + hinge] + v[6 + hinge] * dt_s;
+            let angle = from.qpos[7 + hinge] + move_by[6 + hinge];
             out[7 + hinge] = limits.map_or(angle, |[low, high]| angle.clamp(low, high));
         }
     }
@@ -168,7 +212,7 @@ mod tests {
     }
 
     fn moving() -> ReferenceWindow {
-        let mut window = ReferenceWindow::new(Span::from_millis(100), vec![Some([-1.0, 1.0]); 67]);
+        let mut window = ReferenceWindow::new(Span::from_millis(100), vec![Some([-1.0, 1.0]); 67], None);
         for frame in 0..200_i64 {
             window.push(BoardTime::ZERO + Span::from_millis(20 * frame), &posture(0.01 * frame as f64));
         }

@@ -9,6 +9,7 @@ use mujoco_rs::wrappers::mj_data::MjData;
 use mujoco_rs::wrappers::mj_model::MjModel;
 
 use super::ImitationError;
+use super::forecast::Forecaster;
 use super::manifest::{ActuatorKind, PolicyManifest};
 use super::observation::Observer;
 use super::physics::VirtualRat;
@@ -110,6 +111,8 @@ impl ImitationStage {
             .map(|spec| Resampler::load(spec, &manifest, policy.signals(), observer.length(), config.seed))
             .transpose()?;
         let limits = rat.joints().iter().skip(1).map(|joint| joint.limits_rad).collect();
+        let forecaster = config.forecaster.as_deref().filter(|_| config.look_ahead == LookAhead::Forecast);
+        let forecaster = forecaster.map(Forecaster::load).transpose()?;
         let timing = Timing {
             control: Span::from_secs_f64(1.0 / manifest.control.rate_hz),
             lag: if config.look_ahead == LookAhead::Delayed { observer.horizon() } else { Span::ZERO },
@@ -118,7 +121,7 @@ impl ImitationStage {
             trust_after: Span::from_millis(i64::from(config.trust_after_millis)),
         };
         Ok(Self {
-            window: ReferenceWindow::new(observer.horizon().max(Span::from_millis(20)), limits),
+            window: ReferenceWindow::new(observer.horizon().max(Span::from_millis(20)), limits, forecaster),
             tail: TailLift::new(&rat),
             virtual_rat: VirtualRat::new(&rat, manifest.substeps())?,
             reference: rat.make_data(),

@@ -239,6 +239,7 @@ fn the_evaluation_writes_its_table_and_plots() {
         clips: root().join("../shared/data/rat_reference_clips/clips.json.gz"),
         mjcf: root().join(".deps/rat/rodent.xml"),
         look_ahead: super::eval::Modes::Both,
+        forecaster: Some(root().join("models/forecaster/forecaster.onnx")),
         held_out: vec!["clip_0093".into(), "clip_0747".into(), "clip_0841".into()],
         noise: false,
         out: Some(folder.path().to_owned()),
@@ -247,7 +248,7 @@ fn the_evaluation_writes_its_table_and_plots() {
     println!("{text}");
     assert!(text.contains("held out") && text.contains("forecast") && text.contains("delayed"));
     let csv = std::fs::read_to_string(folder.path().join("frames.csv")).unwrap();
-    assert!(csv.lines().count() > 4_000);
+    assert!(text.contains("learned forecast") && csv.lines().count() > 7_000);
     for plot in ["root.svg", "turn.svg"] {
         assert!(std::fs::metadata(folder.path().join(plot)).unwrap().len() > 1_000);
     }

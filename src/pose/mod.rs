@@ -14,6 +14,7 @@ mod estimate;
 mod keypoint;
 mod manifest;
 mod network;
+pub mod runtime;
 mod stage;
 mod track;
 

@@ -1,33 +1,14 @@
 //! One ONNX graph that takes a batch of images: memory bound once, filled and read in place.
 
 use std::path::Path;
-use std::sync::OnceLock;
 
-use ort::environment::Environment;
 use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};
 use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
 
 use super::manifest::{Layout, NetworkSpec};
+use super::runtime::environment;
 use super::{PoseError, Provider};
-
-/// The process has one ONNX Runtime environment; it is made on the first use and kept.
-static ENVIRONMENT: OnceLock<Result<Environment, PoseError>> = OnceLock::new();
-
-/// The shared environment; loads the library named by `ORT_DYLIB_PATH`, else the system's.
-///
-/// # Errors
-/// [`PoseError::Runtime`] when the library is not there or too old.
-pub(super) fn environment() -> Result<&'static Environment, PoseError> {
-    let made = ENVIRONMENT.get_or_init(|| {
-        let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_else(|| "libonnxruntime.so".into());
-        let builder = ort::init_from(&library).map_err(|error| PoseError::Runtime {
-            reason: format!("{}: {error}; `cargo xtask setup` fetches the library", library.display()),
-        })?;
-        builder.with_name("mimicd").build().map_err(|error| PoseError::runtime(&error))
-    });
-    made.as_ref().map_err(Clone::clone)
-}
 
 /// A graph on its provider with its tensors.
 pub(super) struct Network {
@@ -145,7 +126,7 @@ pub(super) fn open(file: &Path, provider: Provider, threads: usize) -> Result<Se
         });
     }
     let fail = |error: ort::Error| PoseError::graph(file, "ONNX", error.message().to_owned());
-    let builder = Session::builder(environment()?).map_err(fail)?;
+    let builder = Session::builder(environment().map_err(|reason| PoseError::Runtime { reason })?).map_err(fail)?;
     // Spinning would burn the core that the loop's other stages need.
     let builder = builder.with_intra_threads(threads).map_err(|e| PoseError::runtime(&e.into()))?;
     let builder = builder.with_inter_threads(1).map_err(|e| PoseError::runtime(&e.into()))?;

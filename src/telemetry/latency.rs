@@ -80,7 +80,7 @@ pub struct LatencySummary {
     pub max_ms: f64,
 }
 
-/// Latencies from 1 µs to 10 s at three digits, without allocation after construction.
+/// Latencies from 1 µs to 10 s at two digits (tables hold every value; this is for live views), without allocation after construction.
 #[derive(Clone, Debug)]
 pub struct LatencyHistogram {
     micros: Histogram<u32>,
@@ -94,7 +94,7 @@ impl LatencyHistogram {
     /// # Panics
     /// Never: the bounds are constants that the histogram accepts.
     pub fn new() -> Self {
-        Self { micros: Histogram::new_with_bounds(1, Self::MICROS_MAX, 3).expect("constant bounds are valid") }
+        Self { micros: Histogram::new_with_bounds(1, Self::MICROS_MAX, 2).expect("constant bounds are valid") }
     }
 
     /// Counts one latency; negative ones as 1 µs, ones over 10 s as 10 s.
@@ -149,7 +149,7 @@ mod tests {
         histogram.add(Span::from_nanos(-5));
         let summary = histogram.summary();
         assert_eq!(summary.count, 1_001);
-        assert!((summary.p50_ms - 5.0).abs() < 0.02 && (summary.p99_ms - 9.9).abs() < 0.02);
-        assert!((summary.max_ms - 10.0).abs() < 0.02);
+        assert!((summary.p50_ms - 5.0).abs() < 0.06 && (summary.p99_ms - 9.9).abs() < 0.12);
+        assert!((summary.max_ms - 10.0).abs() < 0.12);
     }
 }

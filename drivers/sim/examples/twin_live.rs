@@ -1,14 +1,15 @@
 //! Runs a twin in real time with one thread a device, as a rig would, and prints what it cost and how punctual it was.
 //!
-//! `cargo run --release -p mimicd-sim --example twin_live -- [seconds] [width] [height]`
+//! `cargo run --release -p mimicd-sim --example twin_live -- [seconds] [width] [height] [body.xml]`; without a body, test
+//! pictures.
 
 use std::time::Duration;
 
 use mimicd_device::{
-    ArrayIndex, BoardCommand, BoardEvent, CameraIndex, CameraSource, EphysSource, Frame, HostTime, Polled, SampleBlock,
-    Span, SyncBoard, TriggerPlan,
+    ArrayIndex, BoardCommand, BoardEvent, CameraIndex, CameraSource, EphysSource, Frame, HostTime, Integrity, Polled,
+    SampleBlock, Span, SyncBoard, TriggerPlan,
 };
-use mimicd_sim::{SimArray, SimBoard, SimCamera, Twin, TwinArray, TwinCamera, TwinOptions};
+use mimicd_sim::{SceneOptions, SimArray, SimBoard, SimCamera, Twin, TwinArray, TwinCamera, TwinOptions};
 use rustix::time::{ClockId, clock_gettime};
 
 const PLAN: TriggerPlan = TriggerPlan {
@@ -60,16 +61,18 @@ impl Report {
 fn run_camera(mut camera: SimCamera, index: CameraIndex, twin: &mimicd_sim::TruthLog, end: HostTime) -> Report {
     let mut frame = Frame::blank(index, camera.geometry());
     camera.start().expect("a twin's camera starts");
+    let mut damaged = 0;
     let mut report = report(format!("camera {}", index.0));
     while now() < end {
         while matches!(camera.poll(now(), &mut frame), Ok(Polled::Ready)) {
             let begun = twin.host_at_camera(index, frame.device_time.expect("twin cameras stamp"));
             report.items += 1;
+            damaged += u32::from(frame.integrity.contains(Integrity::CORRUPT));
             report.latency.push(frame.arrival - begun);
         }
         camera.wait(end);
     }
-    report.note = format!("{} images late", camera.rendered_late());
+    report.note = format!("{} images late, {damaged} frames without", camera.rendered_late());
     finish(report)
 }
 
@@ -117,40 +120,51 @@ fn finish(mut report: Report) -> Report {
     report
 }
 
+/// One of six cameras around the arena, looking down at its centre.
+fn camera(index: usize, width_px: u32, height_px: u32) -> TwinCamera {
+    let (sin, cos) = (index as f64 / 6.0 * std::f64::consts::TAU).sin_cos();
+    let (out, up) = (0.8, 0.6);
+    // Forward looks at the origin, right is level, down completes them.
+    let forward = [-out * cos, -out * sin, -up];
+    let right = [-sin, cos, 0.0].map(|c: f64| -c);
+    let down = [-up * cos, -up * sin, out].map(|c: f64| -c);
+    let (width, height) = (f64::from(width_px), f64::from(height_px));
+    TwinCamera {
+        name: format!("cam{index}"),
+        width_px,
+        height_px,
+        k: [[width * 0.9, 0.0, width / 2.0], [0.0, width * 0.9, height / 2.0], [0.0, 0.0, 1.0]],
+        distortion: [0.0; 5],
+        rotation: [right, down, forward],
+        translation_m: [0.0, 0.0, 1.0],
+    }
+}
+
 fn main() {
     let number =
         |place: usize, default: u32| std::env::args().nth(place).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (seconds, width_px, height_px) = (number(1, 10), number(2, 640), number(3, 400));
-    let camera = |index: usize| TwinCamera {
-        name: format!("cam{index}"),
-        width_px,
-        height_px,
-        k: [[600.0, 0.0, 320.0], [0.0, 600.0, 200.0], [0.0, 0.0, 1.0]],
-        distortion: [0.0; 5],
-        rotation: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
-        translation_m: [0.0; 3],
-    };
+    let body = std::env::args().nth(4);
     let options = TwinOptions {
-        cameras: (0..6).map(camera).collect(),
+        scene: body.map_or(SceneOptions::Pattern, |mjcf| SceneOptions::Rat { mjcf: mjcf.into() }),
+        cameras: (0..6).map(|index| camera(index, width_px, height_px)).collect(),
         exposures: vec![Span::from_millis(2); 6],
         arrays: vec![TwinArray { exposure_bits: (1..=6).collect(), ..TwinArray::default() }; 2],
         ..TwinOptions::default()
     };
     let mut twin = Twin::new(options, now()).expect("these options are possible");
+    let truth = &twin.truth();
+    let board = twin.board();
+    let cameras: Vec<_> = (0..6).map(|index| twin.camera(CameraIndex(index))).collect();
+    let arrays: Vec<_> = (0..2).map(|index| twin.array(ArrayIndex(index))).collect();
     let end = now() + Span::from_millis(i64::from(seconds) * 1_000);
-    let truth = twin.truth();
     let reports: Vec<Report> = std::thread::scope(|scope| {
-        let truth = &truth;
-        let mut threads = Vec::new();
-        let board = twin.board();
-        threads.push(scope.spawn(move || run_board(board, truth, end)));
-        for index in (0..6).map(CameraIndex) {
-            let camera = twin.camera(index);
-            threads.push(scope.spawn(move || run_camera(camera, index, truth, end)));
+        let mut threads = vec![scope.spawn(move || run_board(board, truth, end))];
+        for (index, camera) in cameras.into_iter().enumerate() {
+            threads.push(scope.spawn(move || run_camera(camera, CameraIndex(index as u8), truth, end)));
         }
-        for index in (0..2).map(ArrayIndex) {
-            let array = twin.array(index);
-            threads.push(scope.spawn(move || run_array(array, index, truth, end)));
+        for (index, array) in arrays.into_iter().enumerate() {
+            threads.push(scope.spawn(move || run_array(array, ArrayIndex(index as u8), truth, end)));
         }
         threads.into_iter().map(|thread| thread.join().expect("no device panics")).collect()
     });

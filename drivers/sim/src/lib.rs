@@ -30,6 +30,6 @@ pub use fault::{Device, Fault, HostFaults};
 pub use options::{SceneOptions, ScriptedButton, TwinArray, TwinOptions};
 pub use pattern::{Pattern, read_pattern};
 pub use render::TwinCamera;
-pub use scene::Movement;
+pub use scene::MovementFeatures;
 pub use truth::{TriggerTruth, TruthLog};
 pub use twin::Twin;

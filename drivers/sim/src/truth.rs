@@ -8,7 +8,8 @@ use crate::camera::ExposureTiming;
 use crate::clock::DriftClock;
 use crate::ephys::{SampleClock, SpikeLog, SpikeTruth, Unit};
 use crate::fault::HostFaults;
-use crate::scene::{Movement, Scene};
+use crate::rat::Truth;
+use crate::scene::{MovementFeatures, Scene};
 use crate::wiring::{Trains, Wiring};
 
 /// The clocks of all devices.
@@ -113,9 +114,14 @@ impl TruthLog {
         Some(TriggerTruth { rise: self.truths.start + rise, mid_exposure: self.truths.start + middle })
     }
 
-    /// How the rat moved at `at`.
-    pub fn movement_at(&self, at: HostTime) -> Movement {
-        self.truths.scene.movement(self.universe(at))
+    /// What of the rat's movement the neurons heard at `at`.
+    pub fn features_at(&self, at: HostTime) -> MovementFeatures {
+        self.truths.scene.features(self.universe(at))
+    }
+
+    /// Everything true about the rat at `at`: coordinates, keypoints, behaviour. `None` if there is no rat.
+    pub fn rat_at(&self, at: HostTime) -> Option<Truth> {
+        self.truths.scene.truth(self.universe(at))
     }
 
     /// The units of an array.

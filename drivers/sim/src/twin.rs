@@ -12,8 +12,7 @@ use crate::clock::DriftClock;
 use crate::ephys::{ArrayParts, DigitalLines, Firing, SampleClock, SimArray, SpikeLog, place_units};
 use crate::fault::{Device, Script};
 use crate::options::{SceneOptions, TwinOptions};
-use crate::pattern::Pattern;
-use crate::random::between;
+use crate::random::{between, hash};
 use crate::scene::{Painter, Scene};
 use crate::truth::{ArrayTruth, Clocks, TruthLog, Truths};
 use crate::wiring::Wiring;
@@ -49,7 +48,7 @@ impl Twin {
         let script = Script::new(&options.faults, options.cameras.len(), options.arrays.len())?;
         let scene = Arc::new(match &options.scene {
             SceneOptions::Pattern => Scene::Pattern,
-            SceneOptions::Rat { .. } => return Err(SimError::option("scene", "rat", "pattern")),
+            SceneOptions::Rat { mjcf } => Scene::rat(options.seed, mjcf)?,
         });
         let clock = |device, stream, origin| Arc::new(make_clock(&options, &script, device, stream, origin));
         let camera_clock = |index: usize| {
@@ -107,9 +106,8 @@ impl Twin {
             board_clock: Arc::clone(&self.board_clock),
             wiring: Arc::clone(&self.wiring),
         };
-        let painter = match &*self.scene {
-            Scene::Pattern => Painter::Pattern(Pattern::new(camera.width_px as usize, index.0)),
-        };
+        let noise = hash(self.options.seed, CAMERA_STREAM, u64::from(index.0));
+        let painter = Painter::new(&self.scene, camera, index.0, noise);
         SimCamera::new(parts, painter)
     }
 

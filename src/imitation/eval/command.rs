@@ -51,6 +51,9 @@ pub struct EvalArgs {
     /// Look-ahead modes to measure.
     #[arg(long, value_enum, default_value_t = Modes::Both)]
     pub look_ahead: Modes,
+    /// Learned forecaster (ONNX): `forecast` is measured with it too, beside constant velocity.
+    #[arg(long)]
+    pub forecaster: Option<PathBuf>,
     /// Motions never trained on; they get a line of their own.
     #[arg(long, value_delimiter = ',')]
     pub held_out: Vec<String>,
@@ -76,8 +79,8 @@ fn evaluate(args: &EvalArgs) -> Result<String, ImitationError> {
     let motions = Motion::read_clips(&args.clips)?;
     let mut report = Report::default();
     for policy in &args.policies {
-        for (mode, name) in modes(args.look_ahead) {
-            let mut stage = load(args, policy, mode, motions[0].rate_hz)?;
+        for (mode, name, forecaster) in modes(args) {
+            let mut stage = load(args, policy, mode, forecaster, motions[0].rate_hz)?;
             let runs = motions.iter().map(|motion| run(&mut stage, motion)).collect::<Result<Vec<_>, _>>()?;
             report.add(&stage, name, &runs, &args.held_out);
             if args.noise && stage.manifest().latent.is_some() {
@@ -91,18 +94,29 @@ fn evaluate(args: &EvalArgs) -> Result<String, ImitationError> {
     Ok(report.text)
 }
 
-fn modes(modes: Modes) -> impl Iterator<Item = (LookAhead, &'static str)> {
-    [(LookAhead::Delayed, "delayed"), (LookAhead::Forecast, "forecast")].into_iter().filter(
-        move |(mode, _)| match modes {
-            Modes::Both => true,
-            Modes::Delayed => *mode == LookAhead::Delayed,
-            Modes::Forecast => *mode == LookAhead::Forecast,
-        },
-    )
+/// The modes to measure: look-ahead, name, forecaster.
+fn modes(args: &EvalArgs) -> Vec<(LookAhead, &'static str, Option<PathBuf>)> {
+    let mut modes = Vec::new();
+    if args.look_ahead != Modes::Forecast {
+        modes.push((LookAhead::Delayed, "delayed", None));
+    }
+    if args.look_ahead != Modes::Delayed {
+        modes.push((LookAhead::Forecast, "forecast", None));
+        if args.forecaster.is_some() {
+            modes.push((LookAhead::Forecast, "learned forecast", args.forecaster.clone()));
+        }
+    }
+    modes
 }
 
-fn load(args: &EvalArgs, policy: &Path, mode: LookAhead, rate_hz: f64) -> Result<ImitationStage, ImitationError> {
-    let config = ImitationConfig { look_ahead: mode, ..ImitationConfig::for_policy(policy) };
+fn load(
+    args: &EvalArgs,
+    policy: &Path,
+    look_ahead: LookAhead,
+    forecaster: Option<PathBuf>,
+    rate_hz: f64,
+) -> Result<ImitationStage, ImitationError> {
+    let config = ImitationConfig { look_ahead, forecaster, ..ImitationConfig::for_policy(policy) };
     ImitationStage::load_policy(&config, &args.mjcf, rate_hz)
 }
 

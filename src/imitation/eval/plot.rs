@@ -28,7 +28,7 @@ const COLOURS: [RGBColor; 6] = [
 ];
 
 /// A quantity against the time since the last reset, averaged in bins of a quarter of a second.
-pub fn against_time_since_reset(name: &str, runs: &[Run], of: impl Fn(&Row) -> f64) -> Curve {
+pub(super) fn against_time_since_reset(name: &str, runs: &[Run], of: impl Fn(&Row) -> f64) -> Curve {
     let mut bins: Vec<(f64, usize)> = Vec::new();
     for row in runs.iter().flat_map(|run| &run.rows) {
         let bin = (row.since_reset_s / BIN_S) as usize;

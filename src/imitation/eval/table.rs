@@ -83,7 +83,7 @@ fn line(out: &mut String, name: &str, behaviour: &str, s: &Summary) {
 }
 
 /// The table of a set of runs: each motion, each behaviour, all; and, where `held_out` names motions, those together.
-pub fn text(title: &str, runs: &[Run], held_out: &[String]) -> String {
+pub(super) fn text(title: &str, runs: &[Run], held_out: &[String]) -> String {
     let mut out = format!("{title}\n{HEADER}\n");
     for run in runs {
         if let Some(summary) = Summary::of(std::iter::once(run)) {
@@ -106,7 +106,7 @@ pub fn text(title: &str, runs: &[Run], held_out: &[String]) -> String {
 }
 
 /// Every frame of every run, with units in the column names.
-pub fn csv(mode: &str, runs: &[Run]) -> String {
+pub(super) fn csv(mode: &str, runs: &[Run]) -> String {
     let mut out = String::from("look_ahead,motion,behaviour,time_s,since_reset_s,root_m,orientation_rad,joints_rad");
     for (part, _) in PARTS {
         let _ = write!(out, ",{part}_m");

@@ -231,6 +231,11 @@ impl RecordLane {
         self.count(taken, LossStream::Array(array.0), stamp.at, until, Some((first, end)))
     }
 
+    /// Whether the largest row would be taken now, for a producer that may wait.
+    pub fn has_room(&self) -> bool {
+        self.rows.has_room(self.catalog.row_bytes_max())
+    }
+
     /// Items lost on this lane so far.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)

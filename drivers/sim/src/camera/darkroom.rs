@@ -4,7 +4,7 @@
 //! at low priority some time before it is due; the edge thread only exchanges buffers. When nobody waits (stepped mode, or
 //! the image was not ordered in time) it is made on the spot.
 
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use mimicd_device::HostTime;
 
@@ -20,23 +20,19 @@ struct Order {
     pixels: Box<[u8]>,
 }
 
-struct Print {
-    shot: Shot,
-    pixels: Box<[u8]>,
-}
-
 /// Makes a camera's images.
 pub(crate) struct Darkroom {
     state: State,
     bytes: usize,
     made_late: u64,
+    late: Option<Shot>,
 }
 
 enum State {
     /// Images are made when asked for; one spare buffer.
     OnTheSpot { painter: Painter },
     /// A thread makes them; the buffer is with us, or with the thread for `ordered`.
-    Ahead { orders: SyncSender<Order>, prints: Receiver<Print>, ordered: Option<Shot>, spare: Option<Box<[u8]>> },
+    Ahead { orders: SyncSender<Order>, prints: Receiver<Box<[u8]>>, ordered: Option<Shot>, spare: Option<Box<[u8]>> },
     /// Between the two; never seen from outside.
     Moving,
 }
@@ -52,7 +48,7 @@ pub(crate) enum Developed {
 
 impl Darkroom {
     pub(crate) fn new(painter: Painter, bytes: usize) -> Self {
-        Self { state: State::OnTheSpot { painter }, bytes, made_late: 0 }
+        Self { state: State::OnTheSpot { painter }, bytes, made_late: 0, late: None }
     }
 
     /// Images that were not ready when they were due.
@@ -60,10 +56,17 @@ impl Darkroom {
         self.made_late
     }
 
-    /// Orders `shot` to be begun at `not_before`. The first order starts the thread.
+    /// Orders `shot` to be begun at `not_before`. The first order starts the thread. While the thread is at another image
+    /// nothing is ordered.
     pub(crate) fn order(&mut self, shot: Shot, not_before: HostTime) {
         self.employ();
-        let State::Ahead { orders, ordered, spare, .. } = &mut self.state else { return };
+        let State::Ahead { orders, prints, ordered, spare } = &mut self.state else { return };
+        if ordered.is_some_and(|other| other != shot)
+            && let Ok(unwanted) = prints.try_recv()
+        {
+            // Nobody waits for that one any more.
+            (*ordered, *spare) = (None, Some(unwanted));
+        }
         if ordered.is_some() {
             return;
         }
@@ -75,35 +78,29 @@ impl Darkroom {
 
     /// Puts the image of `shot` into `pixels`, exchanging buffers where it can.
     pub(crate) fn develop(&mut self, shot: Shot, pixels: &mut Box<[u8]>) -> Developed {
-        match &mut self.state {
-            State::OnTheSpot { painter } => painter.paint(shot, pixels),
-            State::Ahead { prints, ordered, spare, .. } if ordered.is_some() => match prints.try_recv() {
+        let developed = match &mut self.state {
+            State::OnTheSpot { painter } => {
+                painter.paint(shot, pixels);
+                Developed::Yes
+            }
+            State::Ahead { prints, ordered, spare, .. } if *ordered == Some(shot) => match prints.try_recv() {
                 Ok(print) => {
                     *ordered = None;
-                    let fits = print.shot == shot;
-                    *spare = Some(if fits { std::mem::replace(pixels, print.pixels) } else { print.pixels });
-                    if !fits {
-                        self.order_late(shot);
-                        return Developed::NotYet;
-                    }
+                    *spare = Some(std::mem::replace(pixels, print));
+                    Developed::Yes
                 }
-                Err(TryRecvError::Empty) => {
-                    self.made_late += 1;
-                    return Developed::NotYet;
-                }
-                Err(TryRecvError::Disconnected) => return Developed::NotYet,
+                Err(_) => Developed::NotYet,
             },
             _ => {
-                self.order_late(shot);
-                return Developed::NotYet;
+                self.order(shot, HostTime::ZERO);
+                Developed::NotYet
             }
+        };
+        if developed == Developed::NotYet && self.late != Some(shot) {
+            self.late = Some(shot);
+            self.made_late += 1;
         }
-        Developed::Yes
-    }
-
-    fn order_late(&mut self, shot: Shot) {
-        self.made_late += 1;
-        self.order(shot, HostTime::ZERO);
+        developed
     }
 
     fn employ(&mut self) {
@@ -117,14 +114,14 @@ impl Darkroom {
 
 fn start_thread(mut painter: Painter, bytes: usize) -> State {
     let (orders, inbox) = sync_channel::<Order>(1);
-    let (outbox, prints) = sync_channel::<Print>(1);
+    let (outbox, prints) = sync_channel::<Box<[u8]>>(1);
     let work = move || {
         // Refused only where niceness is managed from outside; the images then compete at the default.
         rustix::process::setpriority_process(None, NICENESS).ok();
         while let Ok(Order { shot, not_before, mut pixels }) = inbox.recv() {
             pace::sleep_until(not_before);
             painter.paint(shot, &mut pixels);
-            if outbox.send(Print { shot, pixels }).is_err() {
+            if outbox.send(pixels).is_err() {
                 return;
             }
         }

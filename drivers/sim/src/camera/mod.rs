@@ -22,8 +22,14 @@ pub(crate) use exposure::{ExposureTiming, Fate, Place};
 const IDLE: Span = Span::from_millis(4);
 /// How soon to look again for an image that is not ready.
 const RENDER_POLL: Span = Span::from_micros(200);
+/// An image that is not ready so long after its time is given up: the frame comes without it, flagged as damaged, as from
+/// a camera whose bus is overloaded. It keeps a machine that is too slow from falling behind for good.
+const RENDER_GRACE: Span = Span::from_millis(10);
 /// A swapped frame comes this long after the one that overtook it.
 const SWAP_LAG: Span = Span::from_micros(300);
+
+/// Middle of the cameras' trigger delays: all images of a trigger show the rat at one instant (0.01 ms off at most).
+const NOMINAL_DELAY: Span = Span::from_micros(19);
 
 /// What a simulated camera is made of.
 pub(crate) struct CameraParts {
@@ -98,7 +104,7 @@ impl SimCamera {
         }
     }
 
-    /// Images that were not rendered in time; their frames came late.
+    /// Images that were not rendered in time; their frames came late or damaged.
     pub fn rendered_late(&self) -> u64 {
         self.darkroom.made_late()
     }
@@ -187,7 +193,7 @@ impl SimCamera {
         match timing.frozen_since(rise) {
             Some(since) => Shot { at: since, number: 0, seed: hash(timing.seed, timing.stream, 3) },
             None => Shot {
-                at: timing.begin(rise) + half,
+                at: rise + NOMINAL_DELAY + half,
                 number: place.index,
                 seed: hash(timing.seed, timing.stream + 2, (place.train as u64) << 48 | place.index),
             },
@@ -254,12 +260,16 @@ impl CameraSource for SimCamera {
         self.drop_cancelled();
         self.look_ahead();
         let Some(delivery) = self.next.filter(|delivery| delivery.due <= at) else { return Ok(Polled::Nothing) };
-        if self.darkroom.develop(delivery.shot, &mut frame.pixels) == Developed::NotYet {
+        let developed = self.darkroom.develop(delivery.shot, &mut frame.pixels);
+        if developed == Developed::NotYet && at < delivery.due + RENDER_GRACE {
             return Ok(Polled::Nothing);
         }
         self.next = None;
         let arrival = if self.parts.stepped { self.parts.start + delivery.due } else { now };
         self.fill(delivery, arrival, frame);
+        if developed == Developed::NotYet {
+            frame.integrity |= Integrity::CORRUPT;
+        }
         Ok(Polled::Ready)
     }
 

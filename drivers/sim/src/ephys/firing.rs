@@ -7,7 +7,7 @@ use mimicd_device::{SampleIndex, Span};
 use super::digital::SampleClock;
 use super::units::{DRAW, SHIFTS, TROUGH, Unit, WAVE_SAMPLES};
 use crate::random::normal;
-use crate::scene::{Movement, Scene};
+use crate::scene::{MovementFeatures, Scene};
 
 /// The rat's movement is looked up once in this time and drawn straight between.
 const MOVEMENT_STEP: Span = Span::from_millis(20);
@@ -55,14 +55,14 @@ struct UnderWay {
 struct MovementTrack {
     scene: Arc<Scene>,
     step: i64,
-    ends: [Movement; 2],
+    ends: [MovementFeatures; 2],
 }
 
 impl MovementTrack {
-    fn at(&mut self, at: Span) -> Movement {
+    fn at(&mut self, at: Span) -> MovementFeatures {
         let step = at.nanos().div_euclid(MOVEMENT_STEP.nanos());
         if step != self.step {
-            let look = |step: i64| self.scene.movement(Span::from_nanos(step * MOVEMENT_STEP.nanos()));
+            let look = |step: i64| self.scene.features(Span::from_nanos(step * MOVEMENT_STEP.nanos()));
             self.ends =
                 if step == self.step + 1 { [self.ends[1], look(step + 1)] } else { [look(step), look(step + 1)] };
             self.step = step;
@@ -86,11 +86,11 @@ pub(crate) struct Firing {
 
 impl Firing {
     pub(crate) fn new(seed: u64, stream: u64, units: Vec<Unit>, scene: Arc<Scene>, log: SpikeLog) -> Self {
-        let track = MovementTrack { scene, step: i64::MIN / 2, ends: [Movement::default(); 2] };
+        let track = MovementTrack { scene, step: i64::MIN / 2, ends: [MovementFeatures::default(); 2] };
         Self { seed, stream, units, track, draw: 0, under_way: Vec::with_capacity(UNDER_WAY_MAX), log }
     }
 
-    pub(crate) fn movement(&mut self, at: Span) -> Movement {
+    pub(crate) fn features(&mut self, at: Span) -> MovementFeatures {
         self.track.at(at)
     }
 

@@ -145,7 +145,7 @@ impl SimArray {
         block.samples.resize(len * parts.channels, 0);
         block.digital.resize(len, 0);
         let (first, clock) = (self.cursor, &parts.clock);
-        let movement = self.firing.movement(clock.universe(first + len as u64 / 2));
+        let movement = self.firing.features(clock.universe(first + len as u64 / 2));
         let at = |sample: usize| clock.universe(first + sample as u64);
         self.background.fill(first, &mut block.samples, movement.speed_m_per_s, at);
         self.firing.add(clock, first, parts.channels, &mut block.samples);

@@ -9,7 +9,7 @@
 use mimicd_device::Span;
 
 use crate::random::{between, normal, uniform};
-use crate::scene::Movement;
+use crate::scene::MovementFeatures;
 
 /// Samples of a waveform; the trough stands at [`TROUGH`].
 pub(crate) const WAVE_SAMPLES: usize = 48;
@@ -42,7 +42,7 @@ pub enum Tuning {
 
 impl Tuning {
     /// Rate of a unit with base `rate_hz` and `gain` at `movement`; never above 150 Hz.
-    pub fn rate_hz(self, rate_hz: f64, gain: f64, movement: &Movement) -> f64 {
+    pub fn rate_hz(self, rate_hz: f64, gain: f64, movement: &MovementFeatures) -> f64 {
         let factor = match self {
             Self::Undriven => 1.0,
             Self::Speed => 0.3 + gain * movement.speed_m_per_s / 0.2,
@@ -110,7 +110,7 @@ impl Unit {
     }
 
     /// Decides whether the unit fires in the draw interval `draw`; returns when.
-    pub(crate) fn fire(&mut self, seed: u64, stream: u64, draw: u64, movement: &Movement) -> Option<Span> {
+    pub(crate) fn fire(&mut self, seed: u64, stream: u64, draw: u64, movement: &MovementFeatures) -> Option<Span> {
         let stream = stream + 10_000 + u64::from(self.unit);
         let rate_hz = self.tuning.rate_hz(self.base_rate_hz, self.gain, movement);
         let chance = 1.0 - (-rate_hz * DRAW.secs_f64()).exp();

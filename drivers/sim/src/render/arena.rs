@@ -27,7 +27,7 @@ impl FloorTexture {
                 let [x, y] = angles.map(|x| 1.0 - (2.0 * x - 1.0).abs());
                 let broad = fractal_noise(seed, [x / 0.14, y / 0.14, 0.5], 3);
                 let grain = (mix(seed ^ mix(index as u64)) >> 40) as f64 / f64::from(1 << 23) - 1.0;
-                let is_speck = mix(seed ^ 0x5eed ^ mix((index / 2) as u64)) % 331 == 0;
+                let is_speck = mix(seed ^ 0x5eed ^ mix((index / 2) as u64)).is_multiple_of(331);
                 let speck = if is_speck { 1.6 * grain } else { 0.0 };
                 (128.0 + 46.0 * (broad + 0.55 * grain + speck)).clamp(0.0, 255.0) as u8
             })

@@ -63,7 +63,8 @@ impl Coat {
     /// Albedo at texture coordinates made by [`Self::coordinates`], or between them.
     #[inline(always)]
     pub(crate) fn sample(&self, [x, y, z]: [f32; 3]) -> f32 {
-        let index = x as usize + COUNTS[0] * (y as usize + COUNTS[1] * z as usize);
+        let [i, j, k] = [x as i32 as usize, y as i32 as usize, z as i32 as usize];
+        let index = i + COUNTS[0] * (j + COUNTS[1] * k);
         f32::from(self.voxels.get(index).copied().unwrap_or(128))
     }
 }

@@ -117,7 +117,7 @@ impl Look {
             exposure: dice.range(0.7, 1.5),
             floor: dice.range(0.15, 0.65),
             floor_contrast: dice.range(0.02, 0.4),
-            floor_turn: [dice.range(0.0, 6.28), dice.range(-0.5, 0.5), dice.range(-0.5, 0.5)],
+            floor_turn: [dice.range(0.0, std::f64::consts::TAU), dice.range(-0.5, 0.5), dice.range(-0.5, 0.5)],
             backdrop: dice.range(0.03, 0.5),
             wall: dice.range(0.0, 0.4),
             shadow: dice.range(0.2, 0.95),

@@ -151,13 +151,13 @@ impl Renderer {
 
     fn darken_floor(&self, scene: &Scene, pixels: &mut [u8]) {
         let (mut low, mut high) = ([f64::MAX; 2], [f64::MIN; 2]);
-        for corner in 0..16 {
-            let (sin, cos) = (f64::from(corner) / 16.0 * std::f64::consts::TAU).sin_cos();
-            let reach = f64::from(scene::SHADOW_REACH_M);
-            let [x, y] = scene.middle_m.map(f64::from);
-            if let Some(pixel) = self.camera.project([x + reach * cos, y + reach * sin, 0.0]) {
-                low = [low[0].min(pixel[0]), low[1].min(pixel[1])];
-                high = [high[0].max(pixel[0]), high[1].max(pixel[1])];
+        let [[x0, x1], [y0, y1]] = scene.shadow_bounds_m();
+        // Corners and middles of sides: lens distortion bends the sides by less than a pixel between them.
+        for corner in 0..9 {
+            let [u, v] = [f64::from(corner % 3) / 2.0, f64::from(corner / 3) / 2.0];
+            if let Some(pixel) = self.camera.project([x0 + (x1 - x0) * u, y0 + (y1 - y0) * v, 0.0]) {
+                low = [low[0].min(pixel[0] - 1.0), low[1].min(pixel[1] - 1.0)];
+                high = [high[0].max(pixel[0] + 1.0), high[1].max(pixel[1] + 1.0)];
             }
         }
         let limit = [self.camera.width_px, self.camera.height_px].map(f64::from);

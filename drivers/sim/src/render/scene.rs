@@ -7,8 +7,11 @@ use crate::rat::Placement;
 /// Cells of the shadow map along each side.
 const CELLS: usize = 128;
 const CELL_M: f32 = 0.004;
+/// Passes of the blur along each axis, and how far they spread, cells.
+const BLURS: usize = 2;
+const BLUR_REACH: usize = 2 * BLURS;
 /// Half the side of the floor square that the shadow map covers, m.
-pub(crate) const SHADOW_REACH_M: f32 = CELLS as f32 * CELL_M / 2.0;
+const SHADOW_REACH_M: f32 = CELLS as f32 * CELL_M / 2.0;
 
 /// The rat at one instant, ready to be drawn from any side. Keep one and update it: a steady state allocates nothing.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Scene {
     scratch: Vec<f32>,
     /// Middle of the shadow map, m.
     pub(crate) middle_m: [f32; 2],
+    /// Columns and rows of the map that may be dark: first and one past the last.
+    dark: [[usize; 2]; 2],
 }
 
 impl Default for Scene {
@@ -28,6 +33,7 @@ impl Default for Scene {
             shadow: vec![1.0; CELLS * CELLS],
             scratch: vec![0.0; CELLS * CELLS],
             middle_m: [0.0; 2],
+            dark: [[0; 2]; 2],
         }
     }
 }
@@ -49,7 +55,7 @@ impl Scene {
         if !(u >= 0.0 && v >= 0.0 && u < last && v < last) {
             return 1.0;
         }
-        let (i, j) = (u as usize, v as usize);
+        let (i, j) = (u as i32 as usize, v as i32 as usize);
         let (fu, fv) = (u - i as f32, v - j as f32);
         let at = &self.shadow[j * CELLS + i..];
         let top = at[0] + (at[1] - at[0]) * fu;
@@ -57,23 +63,35 @@ impl Scene {
         top + (bottom - top) * fv
     }
 
+    /// Corners of the floor rectangle outside which there is no shadow, m: least and greatest x, least and greatest y.
+    pub(crate) fn shadow_bounds_m(&self) -> [[f64; 2]; 2] {
+        std::array::from_fn(|axis| {
+            let edge = |cell: usize| f64::from(cell as f32 * CELL_M - SHADOW_REACH_M + self.middle_m[axis]);
+            [edge(self.dark[axis][0]), edge(self.dark[axis][1])]
+        })
+    }
+
     /// Two soft shadows in one map: contact (near the floor, straight down) and the main light's.
     fn throw_shadow(&mut self, skin: &Skin, look: &Look) {
         let [lx, ly, lz] = look.light.map(|x| x as f32);
         let lean = [lx / lz.max(0.2), ly / lz.max(0.2)];
         self.shadow.fill(0.0);
+        self.scratch.fill(0.0);
+        let origin = self.middle_m.map(|middle| SHADOW_REACH_M - middle);
+        let mut bounds = [[CELLS, 0]; 2];
         for (point, area) in self.bent.points_m.iter().zip(&skin.areas_m2) {
             let height = point[2].max(0.0);
             let near = height / 0.022;
             let contact = 1.1 / (1.0 + near * near);
-            splat(&mut self.shadow, self.middle_m, [point[0], point[1]], area * contact);
+            splat(&mut self.shadow, &mut bounds, [point[0] + origin[0], point[1] + origin[1]], area * contact);
             let far = height / 0.12;
-            let thrown = [point[0] - lean[0] * height, point[1] - lean[1] * height];
-            splat(&mut self.shadow, self.middle_m, thrown, area * 0.55 / (1.0 + far * far));
+            let thrown = [point[0] - lean[0] * height + origin[0], point[1] - lean[1] * height + origin[1]];
+            splat(&mut self.shadow, &mut bounds, thrown, area * 0.55 / (1.0 + far * far));
         }
-        for _ in 0..2 {
-            box_blur(&self.shadow, &mut self.scratch, 1, CELLS);
-            box_blur(&self.scratch, &mut self.shadow, CELLS, 1);
+        self.dark = bounds.map(|[low, high]| [low.saturating_sub(BLUR_REACH), (high + 1 + BLUR_REACH).min(CELLS)]);
+        for _ in 0..BLURS {
+            box_blur(&self.shadow, &mut self.scratch, &self.dark, 1);
+            box_blur(&self.scratch, &mut self.shadow, &self.dark, CELLS);
         }
         let strength = look.shadow as f32;
         for cell in &mut self.shadow {
@@ -84,24 +102,27 @@ impl Scene {
 }
 
 #[inline(always)]
-fn splat(map: &mut [f32], middle_m: [f32; 2], [x, y]: [f32; 2], weight: f32) {
-    let u = (x - middle_m[0] + SHADOW_REACH_M) / CELL_M;
-    let v = (y - middle_m[1] + SHADOW_REACH_M) / CELL_M;
+fn splat(map: &mut [f32], bounds: &mut [[usize; 2]; 2], from_corner_m: [f32; 2], weight: f32) {
+    let [u, v] = from_corner_m.map(|x| x / CELL_M);
     let last = (CELLS - 1) as f32;
     if u >= 0.0 && v >= 0.0 && u < last && v < last {
-        map[v as usize * CELLS + u as usize] += weight;
+        let cell = [u as i32 as usize, v as i32 as usize];
+        map[cell[1] * CELLS + cell[0]] += weight;
+        for (bound, at) in bounds.iter_mut().zip(cell) {
+            *bound = [bound[0].min(at), bound[1].max(at)];
+        }
     }
 }
 
-/// A 5-cell mean along one axis: `step` between neighbours, `across` between lines. The map's edge stays zero.
-fn box_blur(from: &[f32], into: &mut [f32], step: usize, across: usize) {
-    into.fill(0.0);
-    for line in 0..CELLS {
-        let start = line * across;
-        for k in 2..CELLS - 2 {
-            let at = start + k * step;
-            let sum = from[at - 2 * step] + from[at - step] + from[at] + from[at + step] + from[at + 2 * step];
-            into[at] = sum * 0.2;
+/// A 5-cell mean along one axis within `region` (columns, rows); `step` is between neighbours along the axis.
+fn box_blur(from: &[f32], into: &mut [f32], region: &[[usize; 2]; 2], step: usize) {
+    let [[left, right], [top, bottom]] = *region;
+    let reach = 2 * step;
+    for row in top..bottom {
+        let (start, end) = (row * CELLS + left, row * CELLS + right);
+        let line = start.max(reach)..end.min(CELLS * CELLS - reach);
+        for at in line {
+            into[at] = 0.2 * (from[at - reach] + from[at - step] + from[at] + from[at + step] + from[at + reach]);
         }
     }
 }

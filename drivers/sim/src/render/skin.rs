@@ -56,6 +56,17 @@ impl Skin {
         Ok(Self { points_m, normals, coat, areas_m2, influences, starts, rest_from_world, bones, triangles })
     }
 
+    /// A mesh that no bone bends, for tests.
+    #[cfg(test)]
+    pub(crate) fn rigid(points_m: Vec<[f32; 3]>, triangles: Vec<[u32; 3]>) -> (Self, Bent) {
+        let (normals, areas_m2) = normals_and_areas(&points_m, &triangles);
+        let bent = Bent { points_m: points_m.clone(), normals: normals.clone() };
+        let coat = vec![[0.0; 3]; points_m.len()];
+        let starts = vec![0; points_m.len() + 1];
+        let (influences, rest_from_world, bones) = (Vec::new(), Vec::new(), Vec::new());
+        (Self { points_m, normals, coat, areas_m2, influences, starts, rest_from_world, bones, triangles }, bent)
+    }
+
     /// Bends the skin to `placement`.
     pub(crate) fn bend(&self, placement: &Placement, bent: &mut Bent) {
         let mut matrices = [[0.0f32; 12]; BODIES];
