@@ -180,10 +180,10 @@ impl Animal {
         let (sin, cos) = self.heading_rad.sin_cos();
         self.place_m[0] += self.speed_m_per_s * cos * KEY_S;
         self.place_m[1] += self.speed_m_per_s * sin * KEY_S;
-        for k in 0..self.posture.len() {
-            let pull = FOLLOW[k] * FOLLOW[k] * (wish.posture[k] - self.posture[k]);
-            self.posture_rate[k] += (pull - 2.0 * FOLLOW[k] * self.posture_rate[k]) * KEY_S;
-            self.posture[k] += self.posture_rate[k] * KEY_S;
+        let entries = self.posture.iter_mut().zip(&mut self.posture_rate);
+        for ((value, rate), (target, follow)) in entries.zip(wish.posture.iter().zip(FOLLOW)) {
+            *rate += (follow * follow * (target - *value) - 2.0 * follow * *rate) * KEY_S;
+            *value += *rate * KEY_S;
         }
         let rhythm_hz = match wish.behaviour {
             Behaviour::Sniff => 6.5,

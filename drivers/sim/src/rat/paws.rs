@@ -106,8 +106,8 @@ impl Paws {
         // From a walk, each fore paw a quarter cycle after the hind paw of its side, toward a trot, half a cycle after.
         let lag = 0.27 + 0.55 * pace.min(0.35);
         let offsets = [0.0, 0.5, lag, 0.5 + lag];
-        for paw in 0..PAWS {
-            let phase = (self.phase - offsets[paw]).rem_euclid(1.0);
+        for (paw, offset) in offsets.into_iter().enumerate() {
+            let phase = (self.phase - offset).rem_euclid(1.0);
             let may_lift = phase > duty && phase < duty + 0.6 * (1.0 - duty) && self.rate_hz > 0.3;
             let may_lift = may_lift && (is_moving || self.off_m(paw, carriage) > 0.5 * RIGHT_M);
             self.advance_paw(paw, step_s, carriage, may_lift.then_some(swing_s), stance_s);

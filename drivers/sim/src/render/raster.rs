@@ -338,7 +338,7 @@ mod tests {
                 sum[0] += level * (index % 640) as f64;
                 sum[1] += level * (index / 640) as f64;
             }
-            let expected = camera.project(centre).unwrap();
+            let expected = camera.project(centre).expect("in front");
             let off = [sum[0] / weight - expected[0], sum[1] / weight - expected[1]];
             assert!(off[0].hypot(off[1]) < 0.3, "{centre:?}: {off:?} px off");
             assert!(weight > 60.0 * 12.0, "{centre:?}: a ball of 3 px radius must cover more");
@@ -352,7 +352,7 @@ mod tests {
         let (skin, scene) = ball([0.1, 0.05, 1.0], 0.03);
         let mut raster = Raster::default();
         raster.draw(&camera, &look, &skin, &coat, &scene, &mut vec![0; 640 * 400]);
-        let pixel = camera.project([0.1, 0.05, 1.0]).unwrap();
+        let pixel = camera.project([0.1, 0.05, 1.0]).expect("in front");
         assert!(raster.is_visible(pixel, 0.971, 0.005));
         assert!(raster.is_visible(pixel, 1.0, 0.035));
         assert!(!raster.is_visible(pixel, 1.02, 0.01));
