@@ -168,13 +168,13 @@ impl Planner {
     fn next_bout(&mut self, place_m: [f64; 2], heading_rad: f64) {
         use Behaviour::{GroomFace, GroomFlank, Rear, Sniff, Still, Turn, Walk};
         let choices: &[(Behaviour, f64)] = match self.behaviour {
-            Walk => &[(Walk, 0.28), (Still, 0.18), (Sniff, 0.2), (Rear, 0.2), (GroomFace, 0.08), (Turn, 0.06)],
-            Turn => &[(Walk, 0.55), (Sniff, 0.2), (Rear, 0.15), (Still, 0.1)],
-            Still => &[(Walk, 0.42), (GroomFace, 0.18), (Turn, 0.12), (Rear, 0.14), (Sniff, 0.14)],
-            Sniff => &[(Walk, 0.5), (Rear, 0.25), (Turn, 0.1), (Still, 0.15)],
-            Rear => &[(Walk, 0.45), (Sniff, 0.2), (Still, 0.2), (Turn, 0.15)],
-            GroomFace => &[(GroomFlank, 0.4), (Still, 0.25), (Walk, 0.25), (Turn, 0.1)],
-            GroomFlank => &[(GroomFace, 0.35), (Still, 0.25), (Walk, 0.3), (Turn, 0.1)],
+            Walk => &[(Walk, 0.22), (Still, 0.15), (Sniff, 0.18), (Rear, 0.21), (GroomFace, 0.16), (Turn, 0.08)],
+            Turn => &[(Walk, 0.5), (Sniff, 0.18), (Rear, 0.2), (GroomFace, 0.12)],
+            Still => &[(Walk, 0.36), (GroomFace, 0.26), (Turn, 0.12), (Rear, 0.16), (Sniff, 0.1)],
+            Sniff => &[(Walk, 0.44), (Rear, 0.28), (Turn, 0.12), (GroomFace, 0.16)],
+            Rear => &[(Walk, 0.45), (Sniff, 0.2), (GroomFace, 0.2), (Turn, 0.15)],
+            GroomFace => &[(GroomFlank, 0.45), (Still, 0.2), (Walk, 0.25), (Turn, 0.1)],
+            GroomFlank => &[(GroomFace, 0.3), (Still, 0.2), (Walk, 0.4), (Turn, 0.1)],
         };
         let mut mark = self.dice.unit();
         self.behaviour = choices

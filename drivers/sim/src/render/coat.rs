@@ -63,7 +63,8 @@ impl Coat {
     /// Albedo at texture coordinates made by [`Self::coordinates`], or between them.
     #[inline(always)]
     pub(crate) fn sample(&self, [x, y, z]: [f32; 3]) -> f32 {
-        let [i, j, k] = [x as i32 as usize, y as i32 as usize, z as i32 as usize];
+        // Between the corners of a thin triangle rounding may step a little outside.
+        let [i, j, k] = [x, y, z].map(|v| v.clamp(0.0, 255.0) as i32 as usize);
         let index = i + COUNTS[0] * (j + COUNTS[1] * k);
         f32::from(self.voxels.get(index).copied().unwrap_or(128))
     }

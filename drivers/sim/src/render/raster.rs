@@ -10,6 +10,10 @@ use super::skin::Skin;
 const SHADE_BITS: u32 = 12;
 const DEPTH_SCALE: f32 = ((1u32 << (32 - SHADE_BITS)) - 2) as f32;
 
+/// Triangles with less than half of this area (in samples) are not drawn: their slopes are too steep for single precision, and
+/// their neighbours cover what they would.
+const AREA_MIN: f32 = 0.02;
+
 /// A vertex as the camera sees it; image coordinates in samples (two a pixel).
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
@@ -137,7 +141,7 @@ impl Raster {
     fn fill(&mut self, triangle: &[u32; 3], skin: &Skin, coat: &Coat) {
         let [a, b, c] = triangle.map(|corner| self.seen[corner as usize]);
         let twice_area = (b.x - a.x) * (c.y - a.y) - (c.x - a.x) * (b.y - a.y);
-        if twice_area >= -1e-6 || a.near < 0.0 || b.near < 0.0 || c.near < 0.0 {
+        if twice_area >= -AREA_MIN || a.near < 0.0 || b.near < 0.0 || c.near < 0.0 {
             return;
         }
         let (width, height) = (2 * self.width, 2 * self.height);
@@ -175,7 +179,7 @@ impl Raster {
             let mut value: [f32; 5] = std::array::from_fn(|k| at[k] + along_b[k] * wb + along_c[k] * wc);
             for sample in &mut self.samples[y * width + first..(y * width + past).max(y * width + first)] {
                 let [near, light, tu, tv, tw] = value;
-                let depth = ((near as i32 as u32) + 1) << SHADE_BITS;
+                let depth = ((near.clamp(0.0, DEPTH_SCALE) as i32 as u32) + 1) << SHADE_BITS;
                 if depth > *sample {
                     let shade = (coat.sample([tu, tv, tw]) * light) as i32 as u32;
                     *sample = depth | shade.min((1 << SHADE_BITS) - 1);
