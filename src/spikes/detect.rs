@@ -77,6 +77,12 @@ impl Detector {
         self.states.fill(TetrodeState::default());
     }
 
+    /// Whether a tetrode has had no event since stream position `since`.
+    pub(super) fn is_quiet(&self, tetrode: usize, since: u64) -> bool {
+        let state = &self.states[tetrode];
+        !state.active && !state.over && state.last_peak_at < since
+    }
+
     /// How many tetrodes have an event whose peak lies within `window` samples of `at`.
     pub(super) fn coincident(&self, at: u64, window: u64) -> usize {
         let near = |peak: u64| peak != 0 && peak.abs_diff(at) <= window;

@@ -18,6 +18,7 @@ mod lfp;
 mod noise;
 mod output;
 mod reference;
+mod sort;
 mod stage;
 
 pub use edges::{DigitalEdge, EdgeFinder};
@@ -27,6 +28,7 @@ pub use lfp::LfpDecimator;
 pub use noise::NoiseTracker;
 pub use output::{Snippet, SpikeEvent, SpikeOutput, UnitId};
 pub use reference::MedianReference;
+pub use sort::{SortState, Sorter, UnitQuality};
 pub use stage::{SpikeCounters, SpikeStage};
 
 /// Wires of a tetrode.

@@ -5,7 +5,7 @@ use mimicd_device::{Integrity, SampleBlock, SampleIndex};
 use super::detect::{Candidate, Detector};
 use super::{
     ChannelLayout, EdgeFinder, FilterBank, LfpDecimator, MedianReference, NoiseTracker, SNIPPET_BEFORE,
-    SNIPPET_SAMPLES, Snippet, SpikeEvent, SpikeOutput, TETRODE_CHANNELS, band_pass,
+    SNIPPET_SAMPLES, Snippet, Sorter, SpikeEvent, SpikeOutput, TETRODE_CHANNELS, UnitQuality, band_pass,
 };
 use crate::config::{ArrayConfig, SpikesConfig};
 
@@ -59,6 +59,7 @@ pub struct SpikeStage {
     noise: NoiseTracker,
     lfp: Option<LfpDecimator>,
     detector: Detector,
+    sorter: Option<Sorter>,
     edges: EdgeFinder,
     /// Ring of filtered rows; stream position `p` is row `p % HISTORY_ROWS`.
     history: Vec<f32>,
@@ -111,6 +112,7 @@ impl SpikeStage {
             noise: NoiseTracker::new(channels),
             lfp: (config.lfp_rate_hz > 0.0).then(|| LfpDecimator::new(array.rate_hz, config.lfp_rate_hz, channels)),
             detector: Detector::new(channels, config.return_samples),
+            sorter: config.sort.then(|| Sorter::new(config, tetrodes, array.rate_hz)),
             edges: EdgeFinder::default(),
             history: vec![0.0; HISTORY_ROWS * channels],
             row_uv: vec![0.0; channels],
@@ -164,6 +166,16 @@ impl SpikeStage {
     /// Detection threshold of each channel, in layout order; infinite for dead channels.
     pub fn threshold_uv(&self) -> impl ExactSizeIterator<Item = f32> + '_ {
         (0..self.layout.channels()).map(|c| self.detector.threshold_uv(c))
+    }
+
+    /// The sorter, when sorting is on.
+    pub fn sorter(&self) -> Option<&Sorter> {
+        self.sorter.as_ref()
+    }
+
+    /// All units with their quality; empty while nothing has been learned. For the panel: allocates.
+    pub fn units(&self) -> Vec<UnitQuality> {
+        self.sorter.as_ref().map(Sorter::units).unwrap_or_default()
     }
 
     /// Channel order inside the stage.
@@ -266,6 +278,7 @@ impl SpikeStage {
         }
         self.position += rows as u64;
         self.give_out(out);
+        self.learn();
         if self.position.is_multiple_of(CHUNK_ROWS as u64) || rows < CHUNK_ROWS {
             self.update_levels();
         }
@@ -287,10 +300,37 @@ impl SpikeStage {
                 out.overflow += 1;
             } else {
                 self.counters.spikes += 1;
-                let event = self.event(&candidate);
+                let mut event = self.event(&candidate);
+                let noise_uv = self.tetrode_noise_uv(usize::from(candidate.tetrode));
+                if let Some(sorter) = &mut self.sorter {
+                    sorter.take(&mut event, noise_uv);
+                }
                 out.events.push(event);
             }
         }
+    }
+
+    /// Lets the sorter see a piece of noise and do a piece of its learning.
+    fn learn(&mut self) {
+        let Some(sorter) = &mut self.sorter else { return };
+        let snippet_from = self.position.saturating_sub(SNIPPET_SAMPLES as u64);
+        if let Some(tetrode) = sorter.noise_wanted()
+            && snippet_from > self.detect_from
+            && self.detector.is_quiet(tetrode, snippet_from)
+        {
+            let snippet = self.snippet(tetrode as u16, snippet_from + SNIPPET_BEFORE as u64);
+            if let Some(sorter) = &mut self.sorter {
+                sorter.take_noise(tetrode, &snippet);
+            }
+        }
+        if let Some(sorter) = &mut self.sorter {
+            sorter.work(self.counters.samples);
+        }
+    }
+
+    fn tetrode_noise_uv(&self, tetrode: usize) -> Option<[f32; TETRODE_CHANNELS]> {
+        let sigma = |channel| self.noise.sigma_uv(tetrode * TETRODE_CHANNELS + channel);
+        self.noise.settled().then(|| std::array::from_fn(sigma))
     }
 
     fn is_artefact(&self, candidate: &Candidate) -> bool {
