@@ -9,11 +9,16 @@ and what the causal filter costs against the zero-phase one.
 
 import argparse
 import csv
+import os
 import subprocess
 import warnings
 from pathlib import Path
 
-import numpy as np
+# One thread each: the parts are small, and several pools at once can wait for each other for ever.
+for pool in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
+    os.environ.setdefault(f"{pool}_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
 
 warnings.filterwarnings("ignore")
 import spikeinterface.core as si  # noqa: E402
@@ -95,11 +100,9 @@ def offline(recording, folder, begin):
         import spikeinterface.preprocessing as spre
     except ImportError:
         return None
-    import spikeinterface as full
     filtered = spre.bandpass_filter(recording, freq_min=400, freq_max=7500, dtype="float32")
     white = spre.whiten(filtered, dtype="float32", seed=0)
-    saved = full.load(white.save(folder=folder, overwrite=True, verbose=False).get_annotation("x") or folder) \
-        if False else white.save(folder=folder, overwrite=True, verbose=False)
+    saved = white.save(folder=folder, overwrite=True, verbose=False, n_jobs=1, progress_bar=False)
     return ms5.sorting_scheme1(saved, sorting_parameters=ms5.Scheme1SortingParameters())
 
 
