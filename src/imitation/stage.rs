@@ -20,6 +20,7 @@ use super::resample::Resampler;
 use super::step::ImitationStep;
 use super::tail::TailLift;
 use super::tracking::{PARTS, measure, part_ids};
+use crate::body::{BodyFlags, BodyState};
 use crate::config::{BodyConfig, ImitationConfig, LookAhead};
 
 /// The virtual rat, its policy and its reference.
@@ -180,6 +181,19 @@ impl ImitationStage {
     pub fn restart(&mut self) {
         self.window.clear();
         self.state = State { resets: self.state.resets, ..IDLE };
+    }
+
+    /// [`ImitationStage::follow`] with what registration gave: a body fitted from nothing but its own past, or from
+    /// keypoints that were not finite, counts as missing.
+    ///
+    /// # Errors
+    /// As [`ImitationStage::follow`].
+    pub fn step(&mut self, at: BoardTime, body: &BodyState, out: &mut ImitationStep) -> Result<(), ImitationError> {
+        let unusable = body.flags.intersects(BodyFlags::NO_DATA | BodyFlags::TOO_FEW)
+            || body.integrity.intersects(Integrity::STALE | Integrity::NOT_FINITE);
+        self.follow(at, (!unusable).then_some(&body.qpos), out)?;
+        out.integrity |= body.integrity & (Integrity::PARTIAL | Integrity::NOT_FINITE | Integrity::JUMP);
+        Ok(())
     }
 
     /// Imitates up to the frame at `at`. `posture` is the registered body, or `None` where the frame has none.

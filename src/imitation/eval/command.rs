@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::motion::Motion;
 use super::plot::{Curve, against_time_since_reset, draw};
+use super::produce::{MotionsArgs, motions};
 use super::run::{Run, run};
 use super::table::{self, Summary};
 use crate::config::{ImitationConfig, LookAhead};
@@ -23,6 +24,8 @@ const STRUCTURES: [(NoiseStructure, &str); 3] = [
 pub enum ImitateCommand {
     /// Measure a policy on motions: errors by body part and behaviour, survival, robustness under latent noise.
     Eval(EvalArgs),
+    /// Write motions to train and measure on: the simulated rat's, and registrations of recorded keypoints.
+    Motions(MotionsArgs),
 }
 
 /// Which look-ahead modes to measure.
@@ -72,6 +75,7 @@ pub struct EvalArgs {
 pub fn imitate(command: &ImitateCommand) -> Result<String, ImitationError> {
     match command {
         ImitateCommand::Eval(args) => evaluate(args),
+        ImitateCommand::Motions(args) => motions(args),
     }
 }
 

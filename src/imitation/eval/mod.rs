@@ -3,11 +3,13 @@
 mod command;
 mod motion;
 mod plot;
+mod produce;
 mod run;
 mod table;
 
 pub use command::{EvalArgs, ImitateCommand, Modes, imitate};
 pub use motion::Motion;
 pub use plot::{Curve, draw};
+pub use produce::MotionsArgs;
 pub use run::{Row, Run, run, run_with};
 pub use table::Summary;
