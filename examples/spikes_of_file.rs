@@ -17,7 +17,10 @@ const BLOCK: usize = 30;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    anyhow::ensure!(args.len() >= 5, "usage: RAW CHANNELS RATE_HZ GAIN_UV OUT.csv [THRESHOLD_UV] [LEARN_SECS] [FACTOR]");
+    anyhow::ensure!(
+        args.len() >= 5,
+        "usage: RAW CHANNELS RATE_HZ GAIN_UV OUT.csv [THRESHOLD_UV] [LEARN_SECS] [FACTOR]"
+    );
     let (channels, rate_hz): (usize, f64) = (args[1].parse()?, args[2].parse()?);
     let number = |index: usize, default: f64| args.get(index).map_or(Ok(default), |text| text.parse());
     let array = ArrayConfig {
@@ -61,7 +64,11 @@ fn main() -> anyhow::Result<()> {
         longest = longest.max(took);
         for event in &out.events {
             let (sample, unit) = (event.sample.0, event.unit);
-            writeln!(csv, "{sample},{},{},{unit},{:.3},{:.1}", event.tetrode, event.channel, event.confidence, event.peak_uv)?;
+            writeln!(
+                csv,
+                "{sample},{},{},{unit},{:.3},{:.1}",
+                event.tetrode, event.channel, event.confidence, event.peak_uv
+            )?;
         }
     }
     let seconds = first as f64 / rate_hz;

@@ -96,8 +96,7 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    pub(super) const EMPTY: Self =
-        Self { count: 0.0, sum: [0.0; FEATURES], product: [[0.0; FEATURES]; FEATURES] };
+    pub(super) const EMPTY: Self = Self { count: 0.0, sum: [0.0; FEATURES], product: [[0.0; FEATURES]; FEATURES] };
 
     pub(super) fn add(&mut self, x: &Features) {
         self.count += 1.0;
