@@ -79,7 +79,7 @@ pub(crate) fn truth(channel: usize, timestamp: u32) -> i16 {
 
 /// Digital word at a timestamp.
 pub(crate) fn truth_digital(timestamp: u32) -> u16 {
-    (timestamp / 150 & 1) as u16 | ((timestamp / 1_000 & 1) << 3) as u16
+    ((timestamp / 150) & 1) as u16 | (((timestamp / 1_000) & 1) << 3) as u16
 }
 
 struct State {
@@ -93,6 +93,10 @@ struct State {
     stop: AtomicBool,
     sent_blocks: AtomicU64,
     blocked_nanos: AtomicU64,
+}
+
+fn named(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).unwrap()
 }
 
 /// A running emulator; dropped, it goes away.
@@ -121,11 +125,11 @@ impl Emulator {
             blocked_nanos: AtomicU64::new(0),
         });
         let threads = vec![
-            std::thread::spawn({
+            named("emulator-commands", {
                 let state = Arc::clone(&state);
                 move || serve_commands(&command, &state)
             }),
-            std::thread::spawn({
+            named("emulator-waveform", {
                 let state = Arc::clone(&state);
                 move || serve_waveform(&waveform, &state)
             }),

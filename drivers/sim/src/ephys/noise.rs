@@ -5,6 +5,8 @@
 //! its own, a part that its tetrode shares and a part that the whole array shares (a common reference removes that one),
 //! each slightly coloured. Slow waves: theta (8 Hz, grows with the rat's speed) and delta (2 Hz, shrinks with it).
 
+use core::f64::consts::TAU;
+
 use mimicd_device::Span;
 
 use crate::random::{between, normal};
@@ -49,7 +51,7 @@ impl Background {
             tables: [table(0), table(1)],
             wave_gains: (0..channels).map(gain).collect(),
             bits_per_uv: 1.0 / gain_uv_per_bit,
-            phases_rad: [between(seed, stream, 1, 0.0, 6.28), between(seed, stream, 2, 0.0, 6.28)],
+            phases_rad: [between(seed, stream, 1, 0.0, TAU), between(seed, stream, 2, 0.0, TAU)],
         }
     }
 
@@ -81,7 +83,7 @@ impl Background {
     /// The slow waves at `at`, in bits.
     fn wave(&self, at: Span, speed_m_per_s: f64) -> f64 {
         let walking = speed_m_per_s / (speed_m_per_s + THETA_HALF_SPEED_M_PER_S);
-        let sine = |hz: f64, phase: f64| (core::f64::consts::TAU * hz * at.secs_f64() + phase).sin();
+        let sine = |hz: f64, phase: f64| (TAU * hz * at.secs_f64() + phase).sin();
         let theta = THETA_UV * walking * sine(THETA_HZ, self.phases_rad[0]);
         let delta = DELTA_UV * (1.0 - 0.7 * walking) * sine(DELTA_HZ, self.phases_rad[1]);
         (theta + delta) * self.bits_per_uv
