@@ -2,6 +2,8 @@
 //!
 //! Modules are layers, listed from the ground up; a module names only modules above it in this list (`tests/tidy.rs`).
 
+#![warn(clippy::unwrap_used)]
+
 pub mod body;
 pub mod cli;
 pub mod clock;

@@ -1,5 +1,4 @@
 //! Registration on real keypoints, on published clips, and on nonsense.
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

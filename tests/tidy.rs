@@ -260,7 +260,7 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         }
         let indent = indent_of(line);
         let ends = |line: &&str| line.ends_with('}') && indent_of(line) == indent;
-        let length = lines[start..].iter().position(|line| ends(&line)).map_or(1, |end| end + 1);
+        let length = lines[start..].iter().position(ends).map_or(1, |end| end + 1);
         found.push((head[at + 3..].split(['(', '<']).next().unwrap_or_default().to_owned(), length));
     }
     found

@@ -366,8 +366,10 @@ fn integrity(out: &BodyState) -> Integrity {
     integrity
 }
 
-/// The subject's keypoints in the order of `names`: where they are, how much they count, which are of the trunk.
-fn arrange(rat: &RatModel, subject: &Subject, names: &[String]) -> Result<(Vec<Site>, Vec<f64>, Vec<bool>), BodyError> {
+/// The subject's keypoints in the order of a list of names: where they are, how much they count, which are of the trunk.
+type Arranged = (Vec<Site>, Vec<f64>, Vec<bool>);
+
+fn arrange(rat: &RatModel, subject: &Subject, names: &[String]) -> Result<Arranged, BodyError> {
     let (mut sites, mut own, mut trunk) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         let Some(keypoint) = subject.index(name).map(|index| &subject.keypoint[index]) else {

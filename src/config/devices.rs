@@ -197,7 +197,7 @@ fn check_array(array: &ArrayConfig, cameras: usize, errors: &mut Vec<ConfigError
     check::within(&key("rate_hz"), array.rate_hz, 1_000.0..=100_000.0, errors);
     check::within(&key("gain_uv_per_bit"), array.gain_uv_per_bit, 1e-3..=100.0, errors);
     check::within(&key("trigger_bit"), f64::from(array.trigger_bit), 0.0..=15.0, errors);
-    if array.channels == 0 || array.channels > 4_096 || array.channels % 4 != 0 {
+    if array.channels == 0 || array.channels > 4_096 || !array.channels.is_multiple_of(4) {
         errors.push(ConfigError::value(key("channels"), array.channels, "a multiple of 4 (tetrodes) from 4 to 4096"));
     }
     if !array.exposure_bits.is_empty() && array.exposure_bits.len() != cameras {

@@ -1,7 +1,7 @@
 //! Robust triangulation of one keypoint from up to [`VIEWS_MAX`] views.
 //!
-//! 1. Every pixel becomes an undistorted ray. 2. A linear solution over all views, weighted by confidence, is refined by
-//! Gauss–Newton on the reprojection error. 3. If a view disagrees by more than the outlier limit, every pair of views
+//! Every pixel becomes an undistorted ray. A linear solution over all views, weighted by confidence, is refined by
+//! Gauss–Newton on the reprojection error. If a view disagrees by more than the outlier limit, every pair of views
 //! proposes a point, the proposal that most confidence agrees with wins, and only the views that agree with it are
 //! refined again. With two views nothing can be proved wrong, with three a single liar is found, so agreement of a
 //! majority of the confidence is required. Nothing allocates.
@@ -96,12 +96,12 @@ pub fn triangulate_robust(
     let mut storage = [None; VIEWS_MAX];
     let mut count = 0;
     for (view, (camera, seen)) in cameras.iter().zip(observations).enumerate() {
-        if seen.confidence.is_finite() && seen.confidence >= options.confidence_min.max(f64::MIN_POSITIVE) {
-            if let Some(point) = camera.undistort(&seen.pixel) {
-                storage[count] =
-                    Some(Ray { camera, point, weight: seen.confidence, focal_px: camera.focal_px(), view });
-                count += 1;
-            }
+        if seen.confidence.is_finite()
+            && seen.confidence >= options.confidence_min.max(f64::MIN_POSITIVE)
+            && let Some(point) = camera.undistort(&seen.pixel)
+        {
+            storage[count] = Some(Ray { camera, point, weight: seen.confidence, focal_px: camera.focal_px(), view });
+            count += 1;
         }
     }
     let rays = &storage[..count];
@@ -109,10 +109,10 @@ pub fn triangulate_robust(
     if count < 2 {
         return None;
     }
-    if let Some(xyz) = solve(rays, all) {
-        if agreeing(rays, &xyz, options.outlier_px) == all {
-            return finish(rays, xyz, all, options);
-        }
+    if let Some(xyz) = solve(rays, all)
+        && agreeing(rays, &xyz, options.outlier_px) == all
+    {
+        return finish(rays, xyz, all, options);
     }
     let chosen = consensus(rays, options.outlier_px)?;
     let xyz = solve(rays, chosen)?;

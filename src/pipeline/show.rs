@@ -100,7 +100,7 @@ impl Show {
         if let Some(latency) = ladder.camera_to_action() {
             self.buckets[bucket(latency)] += 1;
         }
-        if self.ticks % SHOW_EVERY != 0 {
+        if !self.ticks.is_multiple_of(SHOW_EVERY) {
             return;
         }
         shared.snapshot.publish(|snapshot| {

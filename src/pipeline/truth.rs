@@ -149,7 +149,7 @@ impl TruthWriter {
 
     /// One sample of each array for every 25 triggers is enough to see a clock map's error.
     fn write_samples(&mut self, trigger: u64, rise: HostTime) {
-        if trigger % 25 != 0 {
+        if !trigger.is_multiple_of(25) {
             return;
         }
         for array in 0..self.arrays {

@@ -93,7 +93,7 @@ impl RecordingInfo {
 /// Date and time of day of `secs` seconds since 1970 (proleptic Gregorian, UTC).
 fn utc(secs: u64) -> (String, String) {
     let (mut days, second) = (secs / 86_400, secs % 86_400);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     while days >= 365 + u64::from(is_leap(year)) {
         days -= 365 + u64::from(is_leap(year));

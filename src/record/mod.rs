@@ -2,7 +2,7 @@
 //!
 //! Nothing is lost that is not declared. Data goes lane → journal (checksummed, on the disk within the flush interval) →
 //! Parquet parts (while recording) → manifest. The design of the files and why a kill at any instant is harmless stand in
-//! [`journal`]. Producing threads only ever touch a [`RecordLane`]; everything that waits for the disk is on threads of the
+//! `journal`. Producing threads only ever touch a [`RecordLane`]; everything that waits for the disk is on threads of the
 //! recorder's own.
 
 mod catalog;

@@ -10,7 +10,7 @@ use std::f64::consts::PI;
 /// Analogue prototype of the elliptic filter of order 2, 0.1 dB ripple, 40 dB stop band: |zero| (on the imaginary axis),
 /// the poles' real and imaginary part, and the gain.
 const PROTOTYPE_ZERO: f64 = 18.113_359_156_229_517;
-const PROTOTYPE_POLE: (f64, f64) = (-1.180_128_557_927_140_1, 1.387_885_389_780_49);
+const PROTOTYPE_POLE: (f64, f64) = (-1.180_128_557_927_14, 1.387_885_389_780_49);
 const PROTOTYPE_GAIN: f64 = 0.01;
 
 /// One second-order section: numerator b0..b2, denominator a1, a2 (a0 = 1).

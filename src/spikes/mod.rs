@@ -1,6 +1,6 @@
 //! Samples to spikes: filter, reference, detect, sort, bin.
 //!
-//! [`SpikeStage::process`] takes one [`SampleBlock`] of an array and gives the spikes, digital edges and field potential
+//! [`SpikeStage::process`] takes one `SampleBlock` of an array and gives the spikes, digital edges and field potential
 //! that became complete with it. Contract in numbers:
 //!
 //! - Order: µV → causal band-pass (FAST's, 400 to 7,500 Hz) → median of the chip's channels subtracted → detection per

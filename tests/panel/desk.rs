@@ -51,7 +51,8 @@ impl Bench {
         let options = SupervisorOptions { rig_name: "demo-rig".into(), state_folder: state_folder.map(Path::to_owned) };
         let supervisor = Supervisor::new(rig, view, desk.clone(), orders, options, Arc::new(Pulse::default()));
         let flag = shutdown.clone();
-        let thread = std::thread::spawn(move || supervisor.run(&flag));
+        let thread = std::thread::Builder::new().name("supervisor".to_owned());
+        let thread = thread.spawn(move || supervisor.run(&flag)).expect("the system gives a thread");
         Self { panel: Some(panel), desk, levers, shutdown, supervisor: Some(thread) }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Needs only cargo and (for `setup`) a network with the usual package registries. Every command may be repeated.
 
+#![warn(clippy::unwrap_used)]
+
 mod bench;
 mod demo;
 mod setup;

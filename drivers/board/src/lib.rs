@@ -8,6 +8,7 @@
 //! inputs as they change, and does what the [`Sink`] is told. Everything is bounded: [`SCHEDULE`] pulses wait at most,
 //! [`OUTPUTS`] outputs exist, the last [`RECENT`] commands are remembered.
 
+#![warn(clippy::unwrap_used)]
 #![cfg_attr(not(test), no_std)]
 
 mod barcode;

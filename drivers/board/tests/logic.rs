@@ -1,5 +1,4 @@
 //! The board in virtual time, against a host that may do anything.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use mimicd_board::{Board, BoardConfig, Limits, OUTPUTS, Pin, SCHEDULE, START_LEAD_NS, Sink};
 use mimicd_wire::{Button, Cause, Command, CommandBody, Event, Plan, Refusal};
@@ -278,7 +277,7 @@ proptest! {
         for output in 0..OUTPUTS as u8 - 1 {
             let edges = notes.output_edges(output);
             prop_assert!(edges.iter().enumerate().all(|(index, edge)| edge.1 == (index % 2 == 0)), "edges alternate");
-            prop_assert!(edges.len() % 2 == 0, "and end low");
+            prop_assert!(edges.len().is_multiple_of(2), "and end low");
             for pulse in edges.chunks(2) {
                 prop_assert!(pulse[1].0 - pulse[0].0 <= u64::from(TIGHT.width_ns_max));
             }

@@ -7,6 +7,8 @@
 //! - Errors are closed kinds whose docs say what to do ([`DeviceErrorKind`]).
 //! - Sources fill memory that the caller owns ([`CameraSource`], [`EphysSource`]), so that a steady state allocates nothing.
 
+#![warn(clippy::unwrap_used)]
+
 mod board;
 mod error;
 mod frame;

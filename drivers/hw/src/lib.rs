@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`rhx`] | electrode arrays behind Intan RHX, over TCP |
 
+#![warn(clippy::unwrap_used)]
+
 mod handoff;
 pub mod rhx;
 

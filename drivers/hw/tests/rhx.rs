@@ -1,7 +1,5 @@
 //! The RHX client against the emulator: every fault, exact to the sample.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-
 mod rhx_emulator;
 
 use std::sync::atomic::Ordering;

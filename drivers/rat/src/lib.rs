@@ -3,6 +3,8 @@
 //! [`load`] is the one way in. Coordinates are everywhere [`QPOS_LEN`] = 74 numbers: position (3) and quaternion (4, w
 //! first) of the `walker` body, then 67 hinge angles in file order. World frame: z up, floor at z = 0, metres, radians.
 
+#![warn(clippy::unwrap_used)]
+
 mod error;
 mod keypoints;
 mod kinematics;

@@ -1,5 +1,4 @@
 //! The loaded body against a published solution on the same body, and against finite differences.
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::path::{Path, PathBuf};
 

@@ -5,6 +5,8 @@
 //!   same seed gives the same bytes, and in real time the devices only add the waiting.
 //! - Truth is available through a handle of its own and never reaches the pipeline.
 
+#![warn(clippy::unwrap_used)]
+
 mod board;
 mod camera;
 mod clock;

@@ -1,5 +1,4 @@
 //! The twin by a hand-advanced clock: everything on time, everything accounted for, the same bytes from the same seed.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod common;
 

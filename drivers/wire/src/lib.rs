@@ -7,6 +7,7 @@
 //! Bounds: a frame is at most [`frame::ENCODED_MAX`] bytes; a receiver is in step again at the first zero byte after any
 //! damage; a frame that was damaged is never taken for a message (but for one in 2³² by chance).
 
+#![warn(clippy::unwrap_used)]
 #![cfg_attr(not(test), no_std)]
 
 mod bytes;

@@ -1,5 +1,4 @@
 //! The line under everything that can happen to it.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use mimicd_wire::frame::{FRAME_MAX, decode};
 use mimicd_wire::{

@@ -308,7 +308,7 @@ mod tests {
         let names = Arc::new(StreamNames::new(&catalog));
         let id = catalog.table("t").unwrap();
         let (mut lane, mut reader) = lane("test", &catalog, &names, &Arc::new(AtomicBool::new(false)), 1);
-        let mut put = |lane: &mut RecordLane, t| lane.row(id, RigTime::from_nanos(t), |row| row.f64s([0.5; 16]));
+        let put = |lane: &mut RecordLane, t| lane.row(id, RigTime::from_nanos(t), |row| row.f64s([0.5; 16]));
         let mut taken = 0;
         while put(&mut lane, taken) {
             taken += 1;

@@ -104,14 +104,15 @@ mod tests {
     fn records_of_every_length_cross_threads_in_order() {
         let (mut writer, mut reader) = words(1 << 10);
         let count = if cfg!(miri) { 200 } else { 50_000 };
-        let producer = std::thread::spawn(move || {
+        let write = move || {
             for index in 0..count {
                 let record = vec![index as u8; index as usize % 97];
                 while !writer.push(index, &record) {
                     std::thread::yield_now();
                 }
             }
-        });
+        };
+        let producer = std::thread::Builder::new().name("writer".to_owned()).spawn(write).unwrap();
         let mut bytes = Vec::new();
         for index in 0..count {
             let tag = loop {

@@ -69,7 +69,7 @@ pub(crate) fn read_rows(path: &Path, width: usize) -> Result<Vec<Vec<f64>>> {
     } else {
         return Err(wrong("element type: expected <f4 or <f8"));
     };
-    if values.is_empty() || values.len() % width != 0 {
+    if values.is_empty() || !values.len().is_multiple_of(width) {
         return Err(wrong(&format!("{} numbers: expected rows of {width}", values.len())));
     }
     Ok(values.chunks_exact(width).map(<[f64]>::to_vec).collect())
