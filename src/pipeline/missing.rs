@@ -72,8 +72,11 @@ mod tests {
             swaps in prop::collection::vec(0usize..400, 0..50),
         ) {
             let mut order: Vec<u64> = (first..).zip(&keep).filter(|(_, keep)| **keep).map(|(i, _)| i).collect();
-            for at in swaps {
-                if at + 1 < order.len() && order[at + 1] - order[at] < Settling::DEPTH / 2 {
+            let last = order.len().saturating_sub(1);
+            for at in swaps.into_iter().filter(|at| *at < last) {
+                order.swap(at, at + 1);
+                let newest = order[..=at].iter().max();
+                if newest.is_some_and(|newest| newest.saturating_sub(order[at + 1]) >= Settling::DEPTH) {
                     order.swap(at, at + 1);
                 }
             }

@@ -335,7 +335,8 @@ impl Supervisor {
         let Some(folder) = &self.options.state_folder else { return };
         // The first recording of a chain keeps its name, however often the daemon is restarted.
         let name = request.continues.as_deref().unwrap_or(name).to_owned();
-        if let Err(error) = (Marker { name, request: request.clone() }).write(folder) {
+        let request = StartRequest { continues: None, ..request.clone() };
+        if let Err(error) = (Marker { name, request }).write(folder) {
             let text = format!("{}: {error}: after a crash this recording will not be continued", folder.display());
             self.desk.events.add(Notice::new(Level::Warning, "supervisor", text));
         }
