@@ -253,8 +253,9 @@ impl ClosedLoop {
         self.ladder.act(self.clock.now());
         self.shared.counters.add(Cause::ActionRefused, acted.refused);
         self.record(set, at);
-        self.ladder.end(self.clock.now());
         self.show.publish(&self.shared, set, at, &self.pose, &self.body, &self.step, &self.ladder, &acted);
+        self.ladder.end(self.clock.now());
+        self.record_stages(set.trigger, at);
     }
 
     fn see(&mut self, set: &FrameSet) {
@@ -297,10 +298,18 @@ impl ClosedLoop {
         taken &= tables::write_body(lane, ids, at, trigger, &self.body);
         taken &= tables::write_imitation(lane, ids, &self.settings.shapes, at, reference, trigger, &self.step);
         taken &= tables::write_latency(lane, ids, at, trigger, self.ladder.steps());
-        taken &= tables::write_stages(lane, ids, at, trigger, self.ladder.stages());
         for row in self.actor.rows() {
             taken &= tables::write_rule(lane, ids, at, &row);
         }
+        self.shared.counters.add(Cause::RecordLaneFull, u64::from(!taken));
+    }
+
+    /// The tick's own account, written last so that it holds the whole tick.
+    fn record_stages(&mut self, trigger: u64, at: BoardTime) {
+        let Some(recording) = self.recording.as_mut().filter(|recording| trigger >= recording.from) else { return };
+        let Some(at) = self.shared.clock.rig_of_board(at) else { return };
+        let stages = self.ladder.stages();
+        let taken = tables::write_stages(&mut recording.lane, &recording.tables, at, trigger, stages);
         self.shared.counters.add(Cause::RecordLaneFull, u64::from(!taken));
     }
 }

@@ -119,7 +119,7 @@ impl Ladder {
         &self.steps
     }
 
-    /// Time spent in each stage; the rows of the present tick are not in yet.
+    /// Time spent in each stage of the present tick.
     pub fn stages(&self) -> &[Option<Span>; Stage::ALL.len()] {
         &self.stages
     }

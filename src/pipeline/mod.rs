@@ -35,7 +35,7 @@ pub use open::{Devices, OpenError, open};
 pub use replay::{KeypointReplay, ReplayReport};
 pub use rig::{RigHost, load_stages};
 pub use shared::{RigClock, Shared};
-pub use stepped::{STEP, Stepped};
+pub use stepped::{Part, STEP, Stepped};
 pub use tables::{LADDER, TableShapes, schemas};
 pub use threads::{StartError, Threads};
 pub use view::View;

@@ -27,6 +27,21 @@ use crate::record::{ArrayInfo, CameraInfo, Recorder, RecordingInfo};
 /// Virtual time between two passes.
 pub const STEP: Span = Span::from_micros(500);
 
+/// What is passed in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The board's edge.
+    Board,
+    /// One camera's edge, as often as it has something.
+    Camera,
+    /// One array's edge, as often as it has something.
+    Array,
+    /// The spike worker.
+    Spikes,
+    /// The loop.
+    Loop,
+}
+
 /// A twin rig that is stepped.
 pub struct Stepped {
     config: Config,
@@ -67,6 +82,11 @@ impl Stepped {
         &self.assembly.shared
     }
 
+    /// Signals that the policy network gives in each control step.
+    pub fn policy_signals(&self) -> usize {
+        self.assembly.shapes.signals.len()
+    }
+
     /// What is really so.
     pub fn truth(&self) -> Option<&TruthLog> {
         self.truth.as_ref()
@@ -74,18 +94,24 @@ impl Stepped {
 
     /// One pass of everything.
     pub fn step(&mut self) {
+        self.step_within(&mut |_, pass| pass());
+    }
+
+    /// One pass of everything, each part's pass handed to `around`, which must call it: for tests that measure them.
+    pub fn step_within(&mut self, around: &mut dyn FnMut(Part, &mut dyn FnMut())) {
         self.now += STEP;
         let now = self.now;
         self.inject();
-        self.assembly.board.pass(now);
-        for camera in &mut self.assembly.cameras {
-            while camera.pass(now) {}
+        let assembly = &mut self.assembly;
+        around(Part::Board, &mut || _ = assembly.board.pass(now));
+        for camera in &mut assembly.cameras {
+            around(Part::Camera, &mut || while camera.pass(now) {});
         }
-        for array in &mut self.assembly.arrays {
-            while array.pass(now) {}
+        for array in &mut assembly.arrays {
+            around(Part::Array, &mut || while array.pass(now) {});
         }
-        self.assembly.spikes.pass(now);
-        self.assembly.closed_loop.pass(now);
+        around(Part::Spikes, &mut || _ = assembly.spikes.pass(now));
+        around(Part::Loop, &mut || _ = assembly.closed_loop.pass(now));
         self.hear();
     }
 

@@ -2,10 +2,14 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
 use super::error::RecordError;
+
+/// How long a process that was killed may take to let go.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Held while somebody writes in the folder; the system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -28,5 +32,19 @@ impl FolderLock {
             }
         })?;
         Ok(Self { _folder: file })
+    }
+
+    /// Takes the folder, with patience: a killed recorder's memory and encoders take a moment to go.
+    ///
+    /// # Errors
+    /// As [`FolderLock::take`], once [`PATIENCE`] is over.
+    pub(super) fn take_when_free(folder: &Path) -> Result<Self, RecordError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match Self::take(folder) {
+                Err(_) if folder.is_dir() && Instant::now() < until => std::thread::sleep(PATIENCE / 100),
+                taken => return taken,
+            }
+        }
     }
 }

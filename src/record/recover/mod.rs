@@ -90,7 +90,7 @@ impl fmt::Display for RecoverReport {
 /// # Errors
 /// When another process holds the folder, nothing in it describes a recording, or the disk refuses.
 pub fn recover(folder: &Path) -> Result<RecoverReport, RecordError> {
-    let _held = FolderLock::take(folder)?;
+    let _held = FolderLock::take_when_free(folder)?;
     recover_held(&(Arc::new(OsDisk) as Arc<dyn Disk>), folder)
 }
 
@@ -101,7 +101,7 @@ pub fn unfinished(folder: &Path) -> Vec<PathBuf> {
         Ok(manifest) => manifest.stage == Stage::Recording,
         Err(_) => journal_folder(path).is_dir() || path.join("tables").is_dir(),
     };
-    let is_free = |path: &PathBuf| FolderLock::take(path).is_ok();
+    let is_free = |path: &PathBuf| FolderLock::take_when_free(path).is_ok();
     let mut found: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect();
     found.retain(|path| is_unfinished(path) && is_free(path));
     found.sort();

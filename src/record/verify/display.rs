@@ -24,8 +24,12 @@ impl fmt::Display for VerifyReport {
         }
         columns(f, "clock residual", &self.sync)?;
         columns(f, "latency from mid-exposure", &self.latency)?;
+        columns(f, "time in each stage", &self.stages)?;
         columns(f, "residuals and errors", &self.errors)?;
         columns(f, "against truth", &self.truth)?;
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
+        }
         let rows: Vec<_> = self.rows.iter().map(|(name, rows)| format!("{name} {rows}")).collect();
         writeln!(f, "rows    {}", rows.join(", "))?;
         for problem in &self.problems {

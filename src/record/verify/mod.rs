@@ -2,6 +2,7 @@
 
 mod display;
 mod files;
+mod notes;
 mod stats;
 mod streams;
 mod truth;
@@ -45,10 +46,14 @@ pub struct VerifyReport {
     pub sync: Vec<ColumnStats>,
     /// The latency ladder, µs from mid-exposure.
     pub latency: Vec<ColumnStats>,
+    /// Time spent in each stage of a loop tick, µs.
+    pub stages: Vec<ColumnStats>,
     /// Residuals and errors that the stages wrote.
     pub errors: Vec<ColumnStats>,
     /// Differences from a simulated rig's truth.
     pub truth: Vec<ColumnStats>,
+    /// What is best said in words: resets of the virtual rat, share of true spikes found.
+    pub notes: Vec<String>,
     /// Files whose hash and size are those of the manifest.
     pub files_good: usize,
     /// Bytes of them.
@@ -82,9 +87,11 @@ pub fn verify(folder: &Path) -> Result<VerifyReport, RecordError> {
         rows: manifest.tables.iter().map(|(name, table)| (name.clone(), table.rows)).collect(),
         gaps: gaps(&manifest.gaps),
         sync: keep(sync(folder, &manifest), &mut problems),
-        latency: keep(stats::latency(folder, &manifest), &mut problems),
+        latency: keep(stats::durations(folder, &manifest, "latency"), &mut problems),
+        stages: keep(stats::durations(folder, &manifest, "stages"), &mut problems),
         errors: keep(stats::errors(folder, &manifest), &mut problems),
         truth: keep(truth::compare(folder, &manifest), &mut problems),
+        notes: [notes::resets, notes::spikes].map(|note| keep(note(folder, &manifest), &mut problems)).concat(),
         files_good,
         bytes,
     };

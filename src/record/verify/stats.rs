@@ -51,9 +51,9 @@ pub struct ColumnStats {
     pub values: Percentiles,
 }
 
-/// The latency ladder: every `_us` column of the latency table, in order.
-pub(super) fn latency(folder: &Path, manifest: &Manifest) -> Result<Vec<ColumnStats>, RecordError> {
-    let table = manifest.catalog.tables.iter().find(|table| table.name == "latency");
+/// Every `_us` column of a table, in order: the latency ladder, or the time spent in each stage.
+pub(super) fn durations(folder: &Path, manifest: &Manifest, table: &str) -> Result<Vec<ColumnStats>, RecordError> {
+    let table = manifest.catalog.tables.iter().find(|known| known.name == table);
     columns(folder, manifest, table, |name| name.ends_with("_us"))
 }
 

@@ -13,30 +13,53 @@ use crate::record::tables;
 pub(super) fn compare(folder: &Path, manifest: &Manifest) -> Result<Vec<ColumnStats>, RecordError> {
     let mut found = Vec::new();
     found.extend(pose(folder, manifest)?);
+    found.extend(joints(folder, manifest)?);
     found.extend(frames(folder, manifest)?);
     Ok(found)
 }
 
 fn pose(folder: &Path, manifest: &Manifest) -> Result<Option<ColumnStats>, RecordError> {
-    let mut truth: HashMap<i64, Vec<f64>> = HashMap::new();
-    each_pose(folder, manifest, "truth_pose", |index, points| _ = truth.insert(index, points.to_vec()))?;
     let mut distances = Vec::new();
-    each_pose(folder, manifest, "pose", |index, points| {
-        let Some(truth) = truth.get(&index).filter(|truth| truth.len() == points.len()) else { return };
-        let pairs = points.as_chunks::<3>().0.iter().zip(truth.as_chunks::<3>().0);
+    beside_truth(folder, manifest, ("pose", "keypoints_m"), |found, truth| {
+        let pairs = found.as_chunks::<3>().0.iter().zip(truth.as_chunks::<3>().0);
         distances.extend(pairs.map(|(a, b)| (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt()));
     })?;
     Ok(stats("pose keypoints against truth", "m", distances))
 }
 
-fn each_pose(
+/// Registered joint angles (without the root's seven coordinates).
+fn joints(folder: &Path, manifest: &Manifest) -> Result<Option<ColumnStats>, RecordError> {
+    let mut differences = Vec::new();
+    beside_truth(folder, manifest, ("body", "qpos"), |found, truth| {
+        differences.extend(found.iter().zip(truth).skip(7).map(|(a, b)| (a - b).abs().to_degrees()));
+    })?;
+    Ok(stats("registered joints against truth", "deg", differences))
+}
+
+/// A list column of a table beside the same column of `truth_pose`, row by row, joined on the trigger.
+fn beside_truth(
     folder: &Path,
     manifest: &Manifest,
-    table: &str,
+    (table, column): (&str, &str),
+    mut each: impl FnMut(&[f64], &[f64]),
+) -> Result<(), RecordError> {
+    let mut truth: HashMap<i64, Vec<f64>> = HashMap::new();
+    each_row(folder, manifest, ("truth_pose", column), |index, values| _ = truth.insert(index, values.to_vec()))?;
+    each_row(folder, manifest, (table, column), |index, values| {
+        if let Some(truth) = truth.get(&index).filter(|truth| truth.len() == values.len()) {
+            each(values, truth);
+        }
+    })
+}
+
+fn each_row(
+    folder: &Path,
+    manifest: &Manifest,
+    (table, column): (&str, &str),
     mut each: impl FnMut(i64, &[f64]),
 ) -> Result<(), RecordError> {
-    tables::scan(folder, manifest, table, &["trigger_index", "keypoints_m"], |batch| {
-        let points = tables::floats(batch, "keypoints_m");
+    tables::scan(folder, manifest, table, &["trigger_index", column], |batch| {
+        let points = tables::floats(batch, column);
         let len = points.len().checked_div(batch.num_rows()).unwrap_or(0);
         if len == 0 {
             return;

@@ -1,0 +1,111 @@
+//! What a verdict says in words: how the virtual rat fared, and how many true spikes were found.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use crate::record::error::RecordError;
+use crate::record::manifest::Manifest;
+use crate::record::tables;
+
+/// A detected spike is a true one when it lies within this many samples of it (0.5 ms at 30 kHz).
+const SAME_SPIKE_SAMPLES: i64 = 15;
+
+/// Resets of the virtual rat by reason, over how many steps.
+pub(super) fn resets(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, RecordError> {
+    let (mut steps, mut reasons) = (0_u64, BTreeMap::<String, u64>::new());
+    tables::scan(folder, manifest, "virtual", &["reset"], |batch| {
+        for reason in tables::texts(batch, "reset") {
+            steps += 1;
+            if !reason.is_empty() {
+                *reasons.entry(reason).or_default() += 1;
+            }
+        }
+    })?;
+    if steps == 0 {
+        return Ok(Vec::new());
+    }
+    let list: Vec<String> = reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    Ok(vec![format!("virtual rat  {steps} steps; resets: {list}")])
+}
+
+/// Spikes of each tetrode, sorted.
+type Trains = HashMap<(i64, i64), Vec<i64>>;
+
+/// Share of a simulated rig's spikes that were detected, by size.
+pub(super) fn spikes(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, RecordError> {
+    let mut found = Trains::new();
+    each_spike(folder, manifest, "spikes", |tetrode, sample, _| found.entry(tetrode).or_default().push(sample))?;
+    found.values_mut().for_each(|train| train.sort_unstable());
+    let (mut small, mut large) = (Share::default(), Share::default());
+    each_spike(folder, manifest, "truth_spikes", |tetrode, sample, peak_uv| {
+        let is_found = found.get(&tetrode).is_some_and(|train| has_near(train, sample));
+        let share = if peak_uv.abs() < LARGE_UV { &mut small } else { &mut large };
+        share.add(is_found);
+    })?;
+    let detected: usize = found.values().map(Vec::len).sum();
+    if small.all + large.all == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(vec![format!(
+        "spikes       {detected} detected; found of the true ones: {large} of {LARGE_UV} uV or more, {small} of smaller ones"
+    )])
+}
+
+/// Five times the noise of the twin's arrays after its median reference (about 10 uV).
+const LARGE_UV: f64 = 50.0;
+
+#[derive(Default)]
+struct Share {
+    found: u64,
+    all: u64,
+}
+
+impl Share {
+    fn add(&mut self, is_found: bool) {
+        self.all += 1;
+        self.found += u64::from(is_found);
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = 100.0 * self.found as f64 / self.all.max(1) as f64;
+        write!(f, "{percent:.1} % ({} of {})", self.found, self.all)
+    }
+}
+
+fn has_near(train: &[i64], sample: i64) -> bool {
+    let from = train.partition_point(|at| *at < sample - SAME_SPIKE_SAMPLES);
+    train.get(from).is_some_and(|at| *at <= sample + SAME_SPIKE_SAMPLES)
+}
+
+fn each_spike(
+    folder: &Path,
+    manifest: &Manifest,
+    table: &str,
+    mut each: impl FnMut((i64, i64), i64, f64),
+) -> Result<(), RecordError> {
+    tables::scan(folder, manifest, table, &["array", "tetrode", "sample_index", "peak_uv"], |batch| {
+        let [arrays, tetrodes, samples] =
+            ["array", "tetrode", "sample_index"].map(|column| tables::integers(batch, column));
+        let peaks_uv = tables::floats(batch, "peak_uv");
+        for (((array, tetrode), sample), peak_uv) in arrays.into_iter().zip(tetrodes).zip(samples).zip(peaks_uv) {
+            if let (Some(array), Some(tetrode), Some(sample)) = (array, tetrode, sample) {
+                each((array, tetrode), sample, peak_uv);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_means_within_half_a_millisecond() {
+        let train = [100, 200, 300];
+        assert!(has_near(&train, 215) && has_near(&train, 85));
+        assert!(!has_near(&train, 216) && !has_near(&train, 84) && !has_near(&[], 0));
+    }
+}
