@@ -9,7 +9,6 @@ use mimicd_rat::QVEL_LEN;
 
 use super::ImitationError;
 use super::graph::{Graph, Port};
-use super::reference::Qvel;
 
 /// Spacing of past and future frames.
 pub(super) const SPACING: Span = Span::from_millis(20);
@@ -31,7 +30,7 @@ impl Forecaster {
     }
 
     /// The past displacement `index` (0 = oldest), to be filled before [`Forecaster::run`].
-    pub(super) fn set_past(&mut self, index: usize, displacement: &Qvel) {
+    pub(super) fn set_past(&mut self, index: usize, displacement: &[f64; QVEL_LEN]) {
         let row = &mut self.graph.input_mut(0)[index * QVEL_LEN..(index + 1) * QVEL_LEN];
         for (out, value) in row.iter_mut().zip(displacement) {
             *out = *value as f32;
@@ -44,7 +43,7 @@ impl Forecaster {
     }
 
     /// Displacement `after` the newest frame: between the horizons linearly, beyond the last one no farther.
-    pub(super) fn displacement(&self, after: Span, out: &mut Qvel) {
+    pub(super) fn displacement(&self, after: Span, out: &mut [f64; QVEL_LEN]) {
         let future = self.graph.output(0);
         let frames = (after.secs_f64() / SPACING.secs_f64()).clamp(0.0, FUTURE as f64);
         let upper = (frames.ceil() as usize).max(1);

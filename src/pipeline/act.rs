@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 
 use mimicd_device::{Board, BoardCommand, BoardTime, Integrity, Span};
 
-use super::closed_loop::{SpikeNote, Stages};
 use super::shared::Shared;
+use super::stages::{SpikeNote, Stages};
 use super::tables::RuleRow;
 use crate::body::{BodyFlags, BodyState};
 use crate::clock::Mapped;

@@ -18,24 +18,25 @@
 
 use std::sync::Arc;
 
-use mimicd_device::{ArrayIndex, CameraIndex, Span, TriggerPlan};
+use mimicd_device::{ArrayIndex, CameraIndex, CameraSource, EphysSource, Span, TriggerPlan};
 
 use super::act::Actor;
 use super::array_edge::{ArrayEdge, ArrayEdgeParts};
 use super::board_edge::{BoardControl, BoardEdge, BoardEdgeParts, BoardReport};
 use super::camera_edge::{CameraEdge, CameraEdgeParts, EdgeControl};
-use super::closed_loop::{ClosedLoop, LoopControl, LoopQueues, LoopSettings, Stages};
+use super::closed_loop::{ClosedLoop, LoopControl, LoopQueues, LoopSettings};
 use super::open::Devices;
 use super::shared::Shared;
 use super::show::Show;
 use super::spike_worker::{SpikeChannel, SpikeControl, SpikeWorker};
+use super::stages::Stages;
 use super::tables::TableShapes;
 use super::{ArrayInfo, CameraInfo, LATENCY_EDGES_MICROS, RigInfo, Snapshot};
 use crate::config::{ArrayConfig, Config, LookAhead};
 use crate::geometry::Calibration;
 use crate::record::{LANE_BLOCKS, LANE_FRAMES};
 use crate::spikes::SpikeStage;
-use crate::stream::{Consumer, Doorbell, Producer, ring, ring_with_doorbell};
+use crate::stream::{Consumer, Doorbell, MatchedFrame, Producer, ring, ring_with_doorbell};
 use crate::telemetry::Stage;
 
 const FRAMES_QUEUED: usize = 8;
@@ -114,45 +115,8 @@ pub fn assemble(
     let shared = Shared::new(trigger_plan(config), snapshot);
     let (loop_bell, spike_bell) = (Doorbell::new(), Doorbell::new());
 
-    let mut frames = Vec::new();
-    let mut camera_controls = Vec::new();
-    let mut cameras = Vec::new();
-    for (index, (camera, source)) in config.cameras.iter().zip(devices.cameras).enumerate() {
-        let (to_loop, from_camera) = ring_with_doorbell(FRAMES_QUEUED, &loop_bell);
-        let (tell, control) = ring(CONTROLS_QUEUED);
-        frames.push(from_camera);
-        camera_controls.push(tell);
-        let parts = CameraEdgeParts {
-            index: CameraIndex(index as u8),
-            name: camera.name.clone(),
-            source,
-            mid_exposure: Span::from_micros(i64::from(camera.exposure_micros) / 2),
-            control,
-            to_loop,
-            recorder_queue: LANE_FRAMES + config.record.video_queue_frames,
-        };
-        cameras.push(CameraEdge::new(parts, &shared));
-    }
-
-    let mut channels = Vec::new();
-    let mut array_controls = Vec::new();
-    let mut arrays = Vec::new();
-    for (index, (array, source)) in config.arrays.iter().zip(devices.arrays).enumerate() {
-        let (to_spikes, blocks) = ring_with_doorbell(BLOCKS_QUEUED, &spike_bell);
-        let (tell, control) = ring(CONTROLS_QUEUED);
-        array_controls.push(tell);
-        channels.push(spike_channel(config, array, blocks));
-        let parts = ArrayEdgeParts {
-            index: ArrayIndex(index as u8),
-            name: array.name.clone(),
-            source,
-            trigger_bit: array.trigger_bit,
-            control,
-            to_spikes,
-            blocks_held: LANE_BLOCKS + BLOCKS_QUEUED,
-        };
-        arrays.push(ArrayEdge::new(parts, &shared));
-    }
+    let (cameras, frames, camera_controls) = camera_edges(config, devices.cameras, &shared, &loop_bell);
+    let (arrays, channels, array_controls) = array_edges(config, devices.arrays, &shared, &spike_bell);
 
     let (to_board, from_loop) = ring(COMMANDS_QUEUED);
     let (news, board_news) = ring_with_doorbell(NEWS_QUEUED, &loop_bell);
@@ -180,6 +144,61 @@ pub fn assemble(
         spikes: spike_control,
     };
     Assembly { cameras, arrays, board, closed_loop, spikes, loop_bell, spike_bell, controls, shared, info, shapes }
+}
+
+/// Edges of one kind, the loop's or worker's end of each, and the supervisor's end of each.
+type Edges<Edge, Out> = (Vec<Edge>, Vec<Out>, Vec<Producer<EdgeControl>>);
+
+fn camera_edges(
+    config: &Config,
+    sources: Vec<Box<dyn CameraSource>>,
+    shared: &Arc<Shared>,
+    bell: &Arc<Doorbell>,
+) -> Edges<CameraEdge, Consumer<MatchedFrame>> {
+    let (mut edges, mut frames, mut controls) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (camera, source)) in config.cameras.iter().zip(sources).enumerate() {
+        let (to_loop, from_camera) = ring_with_doorbell(FRAMES_QUEUED, bell);
+        let (tell, control) = ring(CONTROLS_QUEUED);
+        frames.push(from_camera);
+        controls.push(tell);
+        let parts = CameraEdgeParts {
+            index: CameraIndex(index as u8),
+            name: camera.name.clone(),
+            source,
+            mid_exposure: Span::from_micros(i64::from(camera.exposure_micros) / 2),
+            control,
+            to_loop,
+            recorder_queue: LANE_FRAMES + config.record.video_queue_frames,
+        };
+        edges.push(CameraEdge::new(parts, shared));
+    }
+    (edges, frames, controls)
+}
+
+fn array_edges(
+    config: &Config,
+    sources: Vec<Box<dyn EphysSource>>,
+    shared: &Arc<Shared>,
+    bell: &Arc<Doorbell>,
+) -> Edges<ArrayEdge, SpikeChannel> {
+    let (mut edges, mut channels, mut controls) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (array, source)) in config.arrays.iter().zip(sources).enumerate() {
+        let (to_spikes, blocks) = ring_with_doorbell(BLOCKS_QUEUED, bell);
+        let (tell, control) = ring(CONTROLS_QUEUED);
+        controls.push(tell);
+        channels.push(spike_channel(config, array, blocks));
+        let parts = ArrayEdgeParts {
+            index: ArrayIndex(index as u8),
+            name: array.name.clone(),
+            source,
+            trigger_bit: array.trigger_bit,
+            control,
+            to_spikes,
+            blocks_held: LANE_BLOCKS + BLOCKS_QUEUED,
+        };
+        edges.push(ArrayEdge::new(parts, shared));
+    }
+    (edges, channels, controls)
 }
 
 fn spike_channel(

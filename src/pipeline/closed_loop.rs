@@ -21,11 +21,12 @@ use super::board_edge::BoardNews;
 use super::ladder::{Ladder, StageClock};
 use super::shared::Shared;
 use super::show::Show;
+use super::stages::{SpikeNote, Stages};
 use super::tables::{self, TableIds, TableShapes};
-use crate::body::{BodyFlags, BodyStage, BodyState};
+use crate::body::{BodyFlags, BodyState};
 use crate::clock::ClockMap;
-use crate::imitation::{ImitationStage, ImitationStep};
-use crate::pose::{PoseEstimate, PoseStage};
+use crate::imitation::ImitationStep;
+use crate::pose::PoseEstimate;
 use crate::record::RecordLane;
 use crate::stream::{Consumer, FrameSet, Gatherer, MatchedFrame, Producer};
 use crate::telemetry::{Cause, Stage};
@@ -52,25 +53,6 @@ pub enum LoopControl {
     NewTrain,
     /// Fault injection of the twin: the pose network's next input is not a number.
     PoisonPose,
-}
-
-/// A spike, as the loop hears of it.
-#[derive(Clone, Copy, Debug)]
-pub struct SpikeNote {
-    /// Array index.
-    pub array: u8,
-    /// Unit; 0 = unsorted.
-    pub unit: u16,
-}
-
-/// The stages of the loop.
-pub struct Stages {
-    /// Views to keypoints.
-    pub pose: PoseStage,
-    /// Keypoints to joint angles.
-    pub body: BodyStage,
-    /// Joint angles to the virtual rat.
-    pub imitation: ImitationStage,
 }
 
 /// The queues of the loop.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use mimicd_device::{ArrayIndex, HostTime, SampleBlock};
 
 use super::array_edge::{SampleClock, TimedBlock};
-use super::closed_loop::SpikeNote;
 use super::shared::{Shared, SpikeView};
+use super::stages::SpikeNote;
 use super::tables::{self, TableIds};
 use super::{ArrayLive, SpikeTick, WAVEFORM_SAMPLES, Waveform};
 use crate::record::RecordLane;
