@@ -13,6 +13,7 @@
 //! A fit that is contradicted by several samples in a row restarts from them: a device that was reset or whose clock was
 //! set is followed within two seconds, and everything in between is flagged. Nothing here reads a clock except [`host_now`].
 
+pub mod alignment;
 mod line_fit;
 mod map;
 mod matcher;

@@ -28,6 +28,7 @@ mod stepped;
 mod tables;
 mod threads;
 mod truth;
+mod video_replay;
 mod view;
 
 pub use assembly::{Assembly, Controls, assemble, rig_info, trigger_plan};
@@ -40,6 +41,7 @@ pub use stages::{SpikeNote, Stages};
 pub use stepped::{Part, STEP, Stepped};
 pub use tables::{LADDER, TableShapes, schemas};
 pub use threads::{StartError, Threads};
+pub use video_replay::{CameraStanding, VideoFault, VideoReplay, VideoReport, VideoSource};
 pub use view::View;
 
 pub use control::{

@@ -3,11 +3,13 @@
 //! | module | device |
 //! |---|---|
 //! | [`rhx`] | electrode arrays behind Intan RHX, over TCP |
+//! | [`video`] | recorded video files, for replays |
 
 #![warn(clippy::unwrap_used)]
 
 mod handoff;
 pub mod rhx;
+pub mod video;
 
 use mimicd_device::HostTime;
 

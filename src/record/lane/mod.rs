@@ -236,6 +236,11 @@ impl RecordLane {
         self.rows.has_room(self.catalog.row_bytes_max())
     }
 
+    /// Whether a frame would be taken now, for a producer that may wait.
+    pub fn has_room_for_frame(&self) -> bool {
+        self.frames.vacant() > 0
+    }
+
     /// Items lost on this lane so far.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
