@@ -27,6 +27,12 @@ pub enum BodyError {
         /// Names given.
         given: String,
     },
+    /// Units or axes of a recording cannot be told; the message names the option that gives them.
+    #[error("{reason}")]
+    Convention {
+        /// What cannot be told, and why.
+        reason: String,
+    },
     /// A recording of keypoints.
     #[error("{}: {reason}", path.display())]
     Recording {

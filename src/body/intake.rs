@@ -83,7 +83,7 @@ impl Seen {
     }
 }
 
-fn judge(keypoint: &Keypoint) -> (f64, KeypointFlags) {
+pub(super) fn judge(keypoint: &Keypoint) -> (f64, KeypointFlags) {
     if !keypoint.xyz_m.iter().all(|value| value.is_finite()) || !keypoint.confidence.is_finite() {
         return (0.0, if keypoint.confidence > 0.0 { KeypointFlags::NOT_FINITE } else { KeypointFlags::empty() });
     }

@@ -6,6 +6,9 @@
 //! allocation, and registration cannot fail: damage is flagged ([`BodyFlags`], [`KeypointFlags`]).
 
 mod align;
+mod cold;
+mod command;
+pub mod convention;
 mod error;
 pub mod fit;
 mod floor;
@@ -13,7 +16,9 @@ pub mod import;
 mod intake;
 mod math;
 mod normal;
+mod refine;
 mod registrar;
+pub mod report;
 mod solver;
 mod stage;
 mod state;
@@ -23,9 +28,12 @@ mod testing;
 mod tree;
 mod tuning;
 
+pub use command::FitCommand;
 pub use error::BodyError;
 pub use registrar::Registrar;
 pub use stage::BodyStage;
-pub use state::{BodyFlags, BodyState, KeypointFlags};
-pub use subject::{FitRecord, RAT23_TRUNK, Subject, SubjectKeypoint};
+pub use state::{BodyFlags, BodyState, HingeFlags, KeypointFlags};
+pub use subject::{
+    FitRecord, RAT23_TRUNK, Subject, SubjectKeypoint, SubjectLimb, SubjectSegment, stock_segments,
+};
 pub use tuning::Tuning;

@@ -3,16 +3,17 @@
 use mimicd_device::Integrity;
 use mimicd_rat::{QPOS_LEN, QVEL_LEN, RatModel};
 
-use super::align;
+use super::cold::Cold;
 use super::error::BodyError;
 use super::floor::observed;
 use super::intake::Intake;
 use super::math::length;
+use super::refine::Refiner;
 use super::solver::{Problem, Site, Solver};
 use super::state::{BodyFlags, BodyState, KeypointFlags};
 use super::subject::{Subject, unnamed};
 use super::tree::{ROOT_DOFS, difference, integrate};
-use super::tuning::Tuning;
+use super::tuning::{STOCK_SCALE, Tuning};
 use crate::pose::Keypoint;
 
 /// No joint of a rat turns faster, rad/s (the fastest of the published reference clips does 16).
@@ -23,7 +24,7 @@ const RETURN_RATE_MAX: f64 = 3.9;
 const RETURN_FRAMES: u8 = 25;
 /// No rat runs faster, m/s.
 const ROOT_SPEED_MAX: f64 = 4.0;
-/// Mean distance of the keypoints beyond which they do not fit the body, metres.
+/// Mean distance of the keypoints beyond which they do not fit the stock body, metres.
 const POOR_M: f32 = 0.015;
 /// Frames of poor fit in a row after which the track counts as lost.
 const POOR_FRAMES: u16 = 10;
@@ -39,13 +40,15 @@ pub struct Registrar {
     pub(super) tuning: Tuning,
     problem: Problem,
     intake: Intake,
-    reference: [f64; QPOS_LEN],
-    trunk: Vec<bool>,
+    cold: Cold,
+    refiner: Option<Refiner>,
     observed: [bool; QVEL_LEN],
     supported: [bool; QVEL_LEN],
     returning: [u8; QVEL_LEN],
     period_s: f64,
     floor_m: f64,
+    /// Mean distance of the keypoints beyond which they do not fit the body, metres.
+    poor_m: f32,
     qpos: [f64; QPOS_LEN],
     velocity: [f64; QVEL_LEN],
     /// The velocity smoothed: what prediction and pulls go by.
@@ -68,6 +71,7 @@ impl Registrar {
         tuning: Tuning,
     ) -> Result<Self, BodyError> {
         let (sites, own, trunk) = arrange(rat, subject, names)?;
+        let tuning = tuning.at_scale(subject.scale);
         let solver = Solver::new(rat, sites);
         let used: Vec<usize> = (0..own.len()).filter(|&index| own[index] > 0.0).collect();
         let bodies: Vec<usize> = used.iter().map(|&index| solver.sites[index].body).collect();
@@ -83,13 +87,14 @@ impl Registrar {
             problem,
             intake: Intake::new(own),
             qpos: reference,
-            reference,
-            trunk,
+            cold: Cold { reference, trunk, scale: subject.scale },
+            refiner: None,
             observed,
             supported: [false; QVEL_LEN],
             returning: [0; QVEL_LEN],
             period_s: 1.0 / rate_hz,
             floor_m: subject.floor_m,
+            poor_m: POOR_M * (subject.scale / STOCK_SCALE) as f32,
             velocity: [0.0; QVEL_LEN],
             trend: [0.0; QVEL_LEN],
             tracking: false,
@@ -98,6 +103,16 @@ impl Registrar {
             solver,
             tuning,
         })
+    }
+
+    /// Keeps refining the keypoints' offsets from now on, forgetting over `memory_s` seconds.
+    pub fn refine_offsets(&mut self, memory_s: f64) {
+        self.refiner = Some(Refiner::new(&self.solver, memory_s, 1.0 / self.period_s));
+    }
+
+    /// Where keypoint `index` is on its body now, metres: the subject's offset, or what the refinement made of it.
+    pub fn offset_m(&self, index: usize) -> [f64; 3] {
+        self.solver.sites[index].offset_m
     }
 
     /// Forgets the animal: the next frame is a cold start.
@@ -131,6 +146,9 @@ impl Registrar {
         }
         self.note_motion(&before, tracked, out);
         self.report(out);
+        if let Some(refiner) = &self.refiner {
+            refiner.learn(&mut self.solver, &self.problem, out);
+        }
     }
 
     /// Marks the velocities that some keypoint of this frame moves, and limbs that come back.
@@ -209,39 +227,15 @@ impl Registrar {
     }
 
     fn cold(&mut self, out: &mut BodyState) -> Option<[f64; QPOS_LEN]> {
-        let (solver, problem) = (&mut self.solver, &mut self.problem);
-        solver.tree.forward(&self.reference, &mut solver.posture);
-        let pair = |index: usize| {
-            let site = &solver.sites[index];
-            (solver.posture.point_m(site.body, site.offset_m), problem.targets_m[index], problem.weights[index])
-        };
-        let trunk = (0..solver.sites.len()).filter(|&index| self.trunk[index]).map(pair);
-        let (translation, quaternion) =
-            align::rigid(trunk).or_else(|| align::rigid((0..solver.sites.len()).map(pair)))?;
-        let mut qpos = self.reference;
-        // The reference has its root at the origin, unturned, so the motion of the body is the root itself.
-        qpos[..3].copy_from_slice(&translation);
-        qpos[3..7].copy_from_slice(&quaternion);
-        problem.outlier_m = 0.2;
-        problem.floor_weights = self.tuning.floor();
-        problem.iterations_max = self.tuning.cold_iterations_max;
-        for (bounds, limits) in problem.bounds_rad[ROOT_DOFS..].iter_mut().zip(solver.tree.limits_rad()) {
-            *bounds = *limits;
-        }
-        for joints in [1e-3, 1e-6] {
-            problem.predicted = qpos;
-            problem.pull[..ROOT_DOFS].fill(1e-9);
-            problem.pull[ROOT_DOFS..].fill(joints);
-            let outcome = solver.solve(problem, &mut qpos);
-            out.iterations = out.iterations.saturating_add(outcome.iterations);
-        }
+        let (qpos, iterations) = self.cold.fit(&mut self.solver, &mut self.problem, &self.tuning)?;
+        out.iterations = out.iterations.saturating_add(iterations);
         Some(qpos)
     }
 
     fn lost(&mut self) -> bool {
         let (mean, _) = self.mean_residual();
-        self.poor_frames = if mean > POOR_M { self.poor_frames.saturating_add(1) } else { 0 };
-        let far = mean > 10.0 * POOR_M;
+        self.poor_frames = if mean > self.poor_m { self.poor_frames.saturating_add(1) } else { 0 };
+        let far = mean > 10.0 * self.poor_m;
         (self.poor_frames >= POOR_FRAMES || far) && self.since_start >= RESTART_FRAMES
     }
 
@@ -286,12 +280,6 @@ impl Registrar {
         out.flags.set(BodyFlags::JUMP, fast || out.flags.contains(BodyFlags::JUMP));
     }
 
-    /// Target of keypoint `index` in the last frame, metres, and its weight; `None` where it was not used.
-    pub(super) fn target(&self, index: usize) -> Option<(super::math::Vec3, f64)> {
-        let weight = self.problem.weights[index];
-        (weight > 0.0).then_some((self.problem.targets_m[index], weight))
-    }
-
     /// Mean distance of the keypoints used, metres, and their number.
     fn mean_residual(&self) -> (f32, usize) {
         let (mut sum, mut count) = (0.0, 0);
@@ -315,9 +303,9 @@ impl Registrar {
         out.floor_depth_m = (deepest - CONTACT_M).max(0.0) as f32;
         out.limits_hit = self.limits_hit();
         out.flags.set(BodyFlags::AT_LIMIT, out.limits_hit != 0);
-        let unsupported = (ROOT_DOFS..QVEL_LEN).any(|dof| self.observed[dof] && !self.supported[dof]);
-        out.flags.set(BodyFlags::EXTRAPOLATED, unsupported);
-        out.flags.set(BodyFlags::POOR_FIT, out.residual_mean_m > POOR_M);
+        out.extrapolated = self.extrapolated();
+        out.flags.set(BodyFlags::EXTRAPOLATED, out.extrapolated != 0);
+        out.flags.set(BodyFlags::POOR_FIT, out.residual_mean_m > self.poor_m);
         out.integrity = integrity(out);
     }
 
@@ -337,6 +325,12 @@ impl Registrar {
         }
         let (mean, count) = self.mean_residual();
         out.residual_mean_m = if count == 0 { f32::NAN } else { mean };
+    }
+
+    /// Hinges that some keypoint of the set moves but none of this frame did; bit `i` is hinge `i`.
+    fn extrapolated(&self) -> u128 {
+        let unsupported = |hinge: &usize| self.observed[ROOT_DOFS + hinge] && !self.supported[ROOT_DOFS + hinge];
+        (0..QVEL_LEN - ROOT_DOFS).filter(unsupported).fold(0, |set, hinge| set | 1 << hinge)
     }
 
     /// Observed hinges at a limit; bit `i` is hinge `i`.
@@ -367,9 +361,9 @@ fn integrity(out: &BodyState) -> Integrity {
 }
 
 /// The subject's keypoints in the order of a list of names: where they are, how much they count, which are of the trunk.
-type Arranged = (Vec<Site>, Vec<f64>, Vec<bool>);
+pub(super) type Arranged = (Vec<Site>, Vec<f64>, Vec<bool>);
 
-fn arrange(rat: &RatModel, subject: &Subject, names: &[String]) -> Result<Arranged, BodyError> {
+pub(super) fn arrange(rat: &RatModel, subject: &Subject, names: &[String]) -> Result<Arranged, BodyError> {
     let (mut sites, mut own, mut trunk) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         let Some(keypoint) = subject.index(name).map(|index| &subject.keypoint[index]) else {

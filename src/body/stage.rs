@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mimicd_rat::{RatModel, RatOptions, load};
+use mimicd_rat::{RatModel, load};
 
 use super::error::BodyError;
 use super::registrar::Registrar;
@@ -18,7 +18,7 @@ pub struct BodyStage {
     rat: Arc<RatModel>,
     subject: Subject,
     registrar: Registrar,
-    keypoints: usize,
+    names: Vec<String>,
 }
 
 impl BodyStage {
@@ -34,13 +34,16 @@ impl BodyStage {
         if !config.floor {
             (tuning.floor_weight, tuning.floor_weight_tail) = (0.0, 0.0);
         }
-        let registrar = Registrar::new(&rat, &subject, keypoint_names, rate_hz, tuning)?;
-        Ok(Self { rat, subject, registrar, keypoints: keypoint_names.len() })
+        let mut registrar = Registrar::new(&rat, &subject, keypoint_names, rate_hz, tuning)?;
+        if config.refine_offsets {
+            registrar.refine_offsets(config.refine_memory_s);
+        }
+        Ok(Self { rat, subject, registrar, names: keypoint_names.to_vec() })
     }
 
     /// Room for one frame's result.
     pub fn state(&self) -> BodyState {
-        BodyState::new(self.keypoints)
+        BodyState::new(self.names.len())
     }
 
     /// The body, at the subject's scale.
@@ -59,6 +62,17 @@ impl BodyStage {
         self.registrar.register(keypoints, out);
     }
 
+    /// The subject as it is now: with the offsets that refinement made, where it is on.
+    pub fn refined_subject(&self) -> Subject {
+        let mut subject = self.subject.clone();
+        for (index, name) in self.names.iter().enumerate() {
+            if let Some(at) = subject.index(name) {
+                subject.keypoint[at].offset_m = self.registrar.offset_m(index);
+            }
+        }
+        subject
+    }
+
     /// Forgets the animal: the next frame is a cold start.
     pub fn reset(&mut self) {
         self.registrar.reset();
@@ -67,6 +81,5 @@ impl BodyStage {
 
 /// The body of a configuration at the scale of its subject.
 fn load_rat(config: &BodyConfig, subject: &Subject) -> Result<Arc<RatModel>, BodyError> {
-    let options = RatOptions { scale: subject.scale, sites: subject.sites(), ..RatOptions::default() };
-    Ok(Arc::new(load(&config.mjcf, &options)?))
+    Ok(Arc::new(load(&config.mjcf, &subject.rat_options())?))
 }

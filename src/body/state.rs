@@ -45,6 +45,17 @@ bitflags::bitflags! {
     }
 }
 
+bitflags::bitflags! {
+    /// What is known about one hinge in one frame. The numbers are written into tables and never change meaning.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct HingeFlags: u16 {
+        /// At its limit, and some keypoint moves it.
+        const AT_LIMIT = 1 << 0;
+        /// Moved by its prediction alone, since no keypoint beyond it was seen.
+        const EXTRAPOLATED = 1 << 1;
+    }
+}
+
 /// The body in one frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BodyState {
@@ -64,6 +75,8 @@ pub struct BodyState {
     pub floor_depth_m: f32,
     /// Observed hinges that are at a limit: bit `i` is hinge `i`.
     pub limits_hit: u128,
+    /// Hinges that were carried by their prediction alone, since no keypoint beyond them was seen: bit `i` is hinge `i`.
+    pub extrapolated: u128,
     /// Iterations of the solver.
     pub iterations: u8,
     /// The flags that travel with every row.
@@ -86,9 +99,18 @@ impl BodyState {
             flags: BodyFlags::NO_DATA,
             floor_depth_m: 0.0,
             limits_hit: 0,
+            extrapolated: 0,
             iterations: 0,
             integrity: Integrity::PARTIAL,
             sites_m: vec![[0.0; 3]; keypoints],
         }
+    }
+
+    /// What is known about hinge `hinge` (coordinate `7 + hinge`).
+    pub fn hinge_flags(&self, hinge: usize) -> HingeFlags {
+        let mut flags = HingeFlags::empty();
+        flags.set(HingeFlags::AT_LIMIT, self.limits_hit >> hinge & 1 == 1);
+        flags.set(HingeFlags::EXTRAPOLATED, self.extrapolated >> hinge & 1 == 1);
+        flags
     }
 }

@@ -13,7 +13,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mimicd_rat::{KeypointSite, rat23_sites};
+use mimicd_rat::{KeypointSite, RatOptions, SegmentScale, rat23_sites};
 use serde::{Deserialize, Serialize};
 
 use super::BodyError;
@@ -23,6 +23,24 @@ pub const RAT23_TRUNK: [&str; 8] = ["SpineF", "SpineL", "SpineM", "HipL", "HipR"
 
 /// Keypoints of rat23 whose offsets fitting pulls towards their start.
 const RAT23_HELD: [&str; 5] = ["HandL", "HandR", "SpineF", "SpineL", "SpineM"];
+
+/// Groups of bodies whose proportions keypoints can tell: limbs by pairs, the parts of the trunk.
+const SEGMENTS: [&[&str]; 8] = [
+    &["torso"],
+    &["vertebra_1", "vertebra_2", "vertebra_3", "vertebra_4", "vertebra_5", "vertebra_6"],
+    &["pelvis"],
+    &["scapula_L", "scapula_R"],
+    &["upper_arm_L", "upper_arm_R"],
+    &["lower_arm_L", "lower_arm_R"],
+    &["upper_leg_L", "upper_leg_R"],
+    &["lower_leg_L", "lower_leg_R"],
+];
+
+/// The stock proportions, as groups that fitting may change.
+pub fn stock_segments() -> Vec<SubjectSegment> {
+    let group = |bodies: &&[&str]| SubjectSegment { bodies: bodies.iter().map(|b| (*b).to_owned()).collect(), scale: 1.0 };
+    SEGMENTS.iter().map(group).collect()
+}
 
 /// One keypoint on the body.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +62,26 @@ pub struct SubjectKeypoint {
 
 fn one() -> f64 {
     1.0
+}
+
+/// Bodies whose proportions differ from the scaled stock body, all by the same factor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectSegment {
+    /// Bodies of the model; a left and a right one usually go together.
+    pub bodies: Vec<String>,
+    /// Length against the scaled stock body.
+    pub scale: f64,
+}
+
+/// A length that hardly changes while the animal moves: what tells units and size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectLimb {
+    /// The two keypoints.
+    pub between: [String; 2],
+    /// Median distance, metres.
+    pub length_m: f64,
 }
 
 /// How a subject file was fitted; for the reader and for manifests.
@@ -74,6 +112,12 @@ pub struct Subject {
     pub floor_m: f64,
     /// Keypoints that place the animal before its limbs are fitted; at least three.
     pub trunk: Vec<String>,
+    /// Proportions of the body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segment: Vec<SubjectSegment>,
+    /// Limb lengths of the animal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limb: Vec<SubjectLimb>,
     /// All keypoints.
     pub keypoint: Vec<SubjectKeypoint>,
     /// How it was fitted; absent in files written by hand.
@@ -103,6 +147,8 @@ impl Subject {
             scale: default_scale(),
             floor_m: 0.0,
             trunk: RAT23_TRUNK.iter().map(|name| (*name).to_owned()).collect(),
+            segment: stock_segments(),
+            limb: Vec::new(),
             keypoint,
             fit: None,
         }
@@ -155,10 +201,52 @@ impl Subject {
         if let Some(name) = self.trunk.iter().find(|name| self.index(name).is_none()) {
             return Err(format!("trunk names {name:?}, which is not a keypoint of this file"));
         }
+        self.check_lengths()?;
         if self.trunk.len() < 3 {
             return Err(format!("trunk has {} keypoints: expected at least 3", self.trunk.len()));
         }
         Ok(())
+    }
+
+    fn check_lengths(&self) -> Result<(), String> {
+        for segment in &self.segment {
+            if !(0.2..=5.0).contains(&segment.scale) {
+                return Err(format!("segment {:?}: scale = {}: expected 0.2 to 5", segment.bodies, segment.scale));
+            }
+        }
+        let mut bodies: Vec<&String> = self.segment.iter().flat_map(|segment| &segment.bodies).collect();
+        bodies.sort();
+        if let Some(twice) = bodies.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("body {:?} is in two segments", twice[0]));
+        }
+        for limb in &self.limb {
+            if let Some(name) = limb.between.iter().find(|name| self.index(name).is_none()) {
+                return Err(format!("limb {:?}: no keypoint {name:?} in this file", limb.between));
+            }
+            if !(1e-4..=2.0).contains(&limb.length_m) {
+                return Err(format!("limb {:?}: length_m = {}: expected 0.0001 to 2", limb.between, limb.length_m));
+            }
+        }
+        Ok(())
+    }
+
+    /// The body of this animal: scale, proportions, keypoints.
+    pub fn rat_options(&self) -> RatOptions {
+        let of = |segment: &SubjectSegment| {
+            let factor = segment.scale;
+            segment.bodies.iter().map(move |body| SegmentScale { body: body.clone(), factor }).collect::<Vec<_>>()
+        };
+        // A factor of 1 changes nothing.
+        let segments = self.segment.iter().filter(|segment| segment.scale != 1.0).flat_map(of).collect();
+        RatOptions { scale: self.scale, segments, sites: self.sites(), ..RatOptions::default() }
+    }
+
+    /// Makes the whole animal larger, its offsets with it.
+    pub fn resize(&mut self, factor: f64) {
+        self.scale *= factor;
+        for keypoint in &mut self.keypoint {
+            keypoint.offset_m = keypoint.offset_m.map(|value| value * factor);
+        }
     }
 
     /// Which keypoint has this name.

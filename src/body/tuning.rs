@@ -1,6 +1,10 @@
-//! The numbers of the fit, in one place. The defaults were chosen by measurement (`mimicd body report`).
+//! The numbers of the fit, in one place. The defaults were chosen by measurement (the report of `mimicd body fit`
+//! shows it on any recording).
 
 use super::floor::FloorWeights;
+
+/// Scale of the body that the numbers were measured on.
+pub(super) const STOCK_SCALE: f64 = 0.9;
 
 /// The numbers of the fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +69,21 @@ impl Default for Tuning {
 impl Tuning {
     pub(super) fn floor(&self) -> FloorWeights {
         FloorWeights { held: self.floor_weight, free: self.floor_weight_tail }
+    }
+
+    /// The same fit for an animal of another size: angles weigh as much against distances as they do on the rat.
+    pub(super) fn at_scale(self, scale: f64) -> Self {
+        let size = scale / STOCK_SCALE;
+        let squared = size * size;
+        Self {
+            outlier_m: size * self.outlier_m,
+            pull_root_rotation: squared * self.pull_root_rotation,
+            pull_joint: squared * self.pull_joint,
+            relax_m_per_s: size * self.relax_m_per_s,
+            rest_pull: squared * self.rest_pull,
+            rest_pull_unseen: squared * self.rest_pull_unseen,
+            ..self
+        }
     }
 
     /// Scales the smoothing: 0 is none, 1 the default.

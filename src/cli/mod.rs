@@ -2,6 +2,7 @@
 //!
 //! Exit code 0: done. 1: a check or a verification found problems. 2: it could not be done.
 
+mod body;
 mod check;
 mod ctl;
 mod daemon;
@@ -36,6 +37,9 @@ enum Command {
     Demo(demo::Options),
     /// Feed recorded data through the live stages.
     Replay(replay::Options),
+    /// The animal's body: fit a subject, register recordings.
+    #[command(subcommand)]
+    Body(body::BodyCommand),
     /// Recordings that are there.
     #[command(flatten)]
     Record(crate::record::RecordCommand),
@@ -53,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check::run(&config),
         Command::Ctl(options) => ctl::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Body(command) => body::run(&command),
         Command::Replay(options) => replay::run(&options),
         Command::Record(command) => well(command.run(&mut std::io::stdout())),
         Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {

@@ -10,7 +10,7 @@ use crate::body::BodyState;
 use crate::imitation::{ImitationStep, ResetReason};
 use crate::pose::{Keypoint, PoseEstimate};
 use crate::record::schema::standard_tables;
-use crate::record::{Column, RecordError, RecordLane, Recorder, ScalarKind, TableId, TableSchema};
+use crate::record::{Column, RecordError, RecordLane, Recorder, RowWriter, ScalarKind, TableId, TableSchema};
 use crate::spikes::{SNIPPET_SAMPLES, SpikeEvent, TETRODE_CHANNELS};
 use crate::telemetry::Stage;
 
@@ -67,7 +67,7 @@ pub struct TableShapes {
 /// Every table of a recording.
 pub fn schemas(shapes: &TableShapes) -> Vec<TableSchema> {
     let mut tables = standard_tables(&LADDER);
-    tables.extend([stages(), pose(shapes), body(shapes), imitation(shapes), spikes(), rules()]);
+    tables.extend([stages(), pose(shapes), body(shapes.keypoints), imitation(shapes), spikes(), rules()]);
     tables
 }
 
@@ -108,7 +108,8 @@ fn pose(shapes: &TableShapes) -> TableSchema {
     TableSchema::new("pose", "3D keypoints, one row per frame set; t_ns is mid-exposure.", columns)
 }
 
-fn body(shapes: &TableShapes) -> TableSchema {
+/// The body table of `keypoints` keypoints.
+pub fn body(keypoints: usize) -> TableSchema {
     let columns = vec![
         Column::scalar("trigger_index", ScalarKind::I64, "", "Trigger of the frame set."),
         Column::list(
@@ -128,7 +129,7 @@ fn body(shapes: &TableShapes) -> TableSchema {
         Column::list(
             "residual_m",
             ScalarKind::F32,
-            shapes.keypoints,
+            keypoints,
             "m",
             "Keypoint to its place on the body; NaN = missing keypoint.",
         ),
@@ -136,11 +137,25 @@ fn body(shapes: &TableShapes) -> TableSchema {
         Column::list(
             "keypoint_flags",
             ScalarKind::U16,
-            shapes.keypoints,
+            keypoints,
             "flags",
-            "What is known about each keypoint; see the format page.",
+            "Each keypoint: 1 missing, 2 not finite, 4 out of the world, 8 outlier, 16 returning after a gap.",
         ),
-        Column::scalar("flags", ScalarKind::U16, "flags", "What is known about the fit; see the format page."),
+        Column::list(
+            "hinge_flags",
+            ScalarKind::U16,
+            67,
+            "flags",
+            "Each joint: 1 at its limit, 2 extrapolated (no keypoint beyond it was seen).",
+        ),
+        Column::scalar("floor_depth_m", ScalarKind::F32, "m", "Deepest point below the floor; 0 = none."),
+        Column::scalar(
+            "flags",
+            ScalarKind::U16,
+            "flags",
+            "The fit: 1 no data, 2 cold start, 4 extrapolated, 8 at limit, 16 floor contact, 32 jump, 64 poor fit, 128 not \
+             finite, 256 too few keypoints.",
+        ),
         Column::scalar("iterations", ScalarKind::U16, "", "Solver iterations."),
         Column::scalar("integrity", ScalarKind::U32, "flags", "What is known to be wrong; 0 = nothing."),
     ];
@@ -406,17 +421,22 @@ pub fn write_keypoints(
 
 /// A row of the body table.
 pub fn write_body(lane: &mut RecordLane, tables: &TableIds, at: RigTime, trigger: u64, body: &BodyState) -> bool {
-    lane.row(tables.body, at, |row| {
-        row.i64(trigger as i64);
-        row.f64s(body.qpos);
-        row.f64s(body.qvel);
-        row.f32s(body.residual_m.iter().copied());
-        row.f32(body.residual_mean_m);
-        row.u16s(body.keypoint_flags.iter().map(|flags| u16::from(flags.bits())));
-        row.u16(body.flags.bits());
-        row.u16(u16::from(body.iterations));
-        row.u32(body.integrity.bits());
-    })
+    lane.row(tables.body, at, |row| fill_body(row, trigger, body))
+}
+
+/// The columns of a row of the body table.
+pub fn fill_body(row: &mut RowWriter<'_>, trigger: u64, body: &BodyState) {
+    row.i64(trigger as i64);
+    row.f64s(body.qpos);
+    row.f64s(body.qvel);
+    row.f32s(body.residual_m.iter().copied());
+    row.f32(body.residual_mean_m);
+    row.u16s(body.keypoint_flags.iter().map(|flags| u16::from(flags.bits())));
+    row.u16s((0..body.qpos.len() - 7).map(|hinge| body.hinge_flags(hinge).bits()));
+    row.f32(body.floor_depth_m);
+    row.u16(body.flags.bits());
+    row.u16(u16::from(body.iterations));
+    row.u32(body.integrity.bits());
 }
 
 /// A row of the virtual table.

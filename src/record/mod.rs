@@ -21,6 +21,7 @@ mod recorder;
 mod recover;
 pub mod schema;
 mod seal;
+mod table_file;
 pub mod tables;
 mod verify;
 mod video;
@@ -38,4 +39,5 @@ pub use manifest::{
 pub use recorder::{Recorder, SealReport};
 pub use recover::{RecoverReport, is_recording, recover, unfinished};
 pub use schema::{Column, RowWriter, ScalarKind, TableSchema};
+pub use table_file::{KeypointRows, TableFile, keypoint_rows};
 pub use verify::{ArrayAccount, CameraAccount, ColumnStats, Percentiles, VerifyReport, VideoAccount, verify};

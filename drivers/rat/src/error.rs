@@ -36,6 +36,12 @@ pub enum RatError {
         /// The body it names.
         body: String,
     },
+    /// A segment with proportions of its own names a body that the rat does not have.
+    #[error("segment {body:?}: no such body in the rat")]
+    UnknownSegment {
+        /// The body it names.
+        body: String,
+    },
     /// An option outside what is possible.
     #[error("{name} = {value}: expected {expected}")]
     Option {

@@ -16,4 +16,4 @@ pub use error::RatError;
 pub use keypoints::{KeypointSite, RAT23, RAT23_EDGES, rat23_sites};
 pub use kinematics::Kinematics;
 pub use model::{ACTUATORS, Actuator, Body, Geom, GeomShape, Joint, QPOS_LEN, QVEL_LEN, RatModel, Sensor, load};
-pub use options::{Actuators, RatOptions, Root, SolverEffort};
+pub use options::{Actuators, RatOptions, Root, SegmentScale, SolverEffort};

@@ -25,6 +25,7 @@ pub(crate) fn compile(path: &Path, options: &RatOptions) -> Result<MjModel, RatE
     let text = with_walker(&text).map_err(|found| RatError::NotTheRat { path: path.to_owned(), found })?;
     let mut spec = MjSpec::from_xml_string(&text).map_err(refused)?;
     scale_lengths(&mut spec, options.scale, &joints_without_anchor(&text));
+    scale_segments(&mut spec, options)?;
     if options.actuators == Actuators::Torque {
         make_torque_actuators(&mut spec);
     }
@@ -117,6 +118,29 @@ fn scale_lengths(spec: &mut MjSpec, scale: f64, anchors_kept: &[String]) {
             by(joint.pos_mut());
         }
     }
+}
+
+/// Scales single bodies on top: their shapes and the origins of their children.
+fn scale_segments(spec: &mut MjSpec, options: &RatOptions) -> Result<(), RatError> {
+    for segment in &options.segments {
+        let by = |values: &mut [f64; 3]| values.iter_mut().for_each(|value| *value *= segment.factor);
+        let body = spec
+            .world_body_mut()
+            .child_mut(&segment.body)
+            .ok_or_else(|| RatError::UnknownSegment { body: segment.body.clone() })?;
+        for child in body.body_iter_mut() {
+            by(child.pos_mut());
+        }
+        for geom in body.geom_iter_mut(false) {
+            by(geom.pos_mut());
+            by(geom.size_mut());
+        }
+        for site in body.site_iter_mut(false) {
+            by(site.pos_mut());
+            by(site.size_mut());
+        }
+    }
+    Ok(())
 }
 
 /// Gain = largest force, no bias; the activation filter stays.

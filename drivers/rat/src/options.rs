@@ -20,6 +20,15 @@ pub enum Root {
     Walker,
 }
 
+/// Proportions: one body made longer or shorter than the scale of the whole animal says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentScale {
+    /// The body; its shapes and the origins of the bodies that hang from it are scaled, nothing beyond.
+    pub body: String,
+    /// Length against the scaled stock body.
+    pub factor: f64,
+}
+
 /// Effort of MuJoCo's constraint solver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SolverEffort {
@@ -34,6 +43,8 @@ pub struct SolverEffort {
 pub struct RatOptions {
     /// Length of the animal against the stock body; masses follow by volume. The field uses 0.9.
     pub scale: f64,
+    /// Bodies with proportions of their own, on top of `scale`.
+    pub segments: Vec<SegmentScale>,
     /// Form of the actuators.
     pub actuators: Actuators,
     /// Where the free joint is.
@@ -52,6 +63,7 @@ impl Default for RatOptions {
     fn default() -> Self {
         Self {
             scale: 0.9,
+            segments: Vec::new(),
             actuators: Actuators::Servo,
             root: Root::Walker,
             floor: true,
@@ -73,6 +85,9 @@ impl RatOptions {
         };
         within("scale", self.scale, 0.05, 5.0, "0.05 to 5")?;
         within("timestep_s", self.timestep_s, 1e-5, 0.02, "0.00001 to 0.02")?;
+        for segment in &self.segments {
+            within(&format!("segment {}", segment.body), segment.factor, 0.2, 5.0, "0.2 to 5")?;
+        }
         for site in &self.sites {
             for value in site.offset_m {
                 within(&format!("offset of {}", site.name), value, -0.5, 0.5, "-0.5 to 0.5 m")?;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use mimicd_rat::{Actuators, KeypointSite, Kinematics, QPOS_LEN, QVEL_LEN, RatModel, RatOptions, load, rat23_sites};
+use mimicd_rat::{
+    Actuators, KeypointSite, Kinematics, QPOS_LEN, QVEL_LEN, RatModel, RatOptions, SegmentScale, load, rat23_sites,
+};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -125,6 +127,24 @@ fn options_change_what_they_say() {
     // 1 and 2 are the marks that make MuJoCo ignore a site's offset.
     let frames = small.model().site_sameframe();
     assert!(small.keypoint_sites().iter().all(|&site| !matches!(frames[site] as u8, 1 | 2)));
+}
+
+#[test]
+fn a_segment_changes_its_own_length_and_nothing_else() {
+    let Some(plain) = rat(&RatOptions::default()) else { return };
+    let segments = vec![SegmentScale { body: "upper_leg_L".into(), factor: 1.2 }];
+    let longer = rat(&RatOptions { segments, ..RatOptions::default() }).unwrap();
+    let knee = plain.body_id("lower_leg_L").unwrap();
+    for (id, (before, after)) in plain.bodies().iter().zip(longer.bodies()).enumerate() {
+        let factor = if id == knee { 1.2 } else { 1.0 };
+        for axis in 0..3 {
+            assert!((after.position_m[axis] - factor * before.position_m[axis]).abs() < 1e-12, "{}", before.name);
+        }
+    }
+    assert!(longer.mass_kg() > plain.mass_kg());
+    let segments = vec![SegmentScale { body: "wing".into(), factor: 1.2 }];
+    let wing = load(&workspace().join(".deps/rat/rodent.xml"), &RatOptions { segments, ..RatOptions::default() });
+    assert_eq!(wing.unwrap_err().to_string(), "segment \"wing\": no such body in the rat");
 }
 
 #[test]

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use super::{Recording, keypoint, unusable};
+use super::{CERTAIN, Recording, keypoint, unusable};
 use crate::body::BodyError;
 use crate::geometry::mat::{MatArray, MatFile};
-
-/// DANNCE's `p_max` is the height of a probability map: from here on the position is certain.
-const CERTAIN: f64 = 0.2;
 
 pub(super) fn read(path: &Path) -> Result<Recording, BodyError> {
     let file = MatFile::open(path).map_err(|error| unusable(path, error.to_string()))?;

@@ -1,15 +1,21 @@
 //! Recordings of keypoints made elsewhere.
 //!
-//! [`Recording::open`] tells the format by the file's extension and content: DANNCE predictions (`.mat`, level 5) and
-//! tables of numbers (`.csv`: anipose's `name_x, name_y, name_z, name_score`, or the three-row header of DeepLabCut).
+//! [`Recording::open`] tells the format by the file's extension and content: DANNCE predictions (`.mat`, level 5 or 7.3),
+//! HDF5 (`.h5`: SLEAP, sleap-anipose, stac-mjx), tables of numbers (`.csv`: anipose's `name_x, name_y, name_z, name_score`,
+//! or the three-row header of DeepLabCut).
 
 mod csv;
+mod hdf5;
 mod matlab;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::BodyError;
 use crate::pose::Keypoint;
+
+/// DANNCE's `p_max` is the height of a probability map: from here on the position is certain.
+const CERTAIN: f64 = 0.2;
 
 /// Keypoints of a whole recording, in the file's own unit.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,9 +37,11 @@ impl Recording {
     pub fn open(path: &Path) -> Result<Self, BodyError> {
         let extension = path.extension().and_then(|text| text.to_str()).unwrap_or_default().to_ascii_lowercase();
         match extension.as_str() {
+            "mat" if hdf5::is_hdf5(&head(path)?) => hdf5::read(path),
             "mat" => matlab::read(path),
+            "h5" | "hdf5" => hdf5::read(path),
             "csv" => csv::read(path),
-            _ => Err(unusable(path, "not a known recording of keypoints: expected .mat (DANNCE, level 5) or .csv")),
+            _ => Err(unusable(path, "not a known recording of keypoints: expected .mat (DANNCE), .h5 or .csv")),
         }
     }
 
@@ -61,6 +69,15 @@ impl Recording {
             keypoint.xyz_m = keypoint.xyz_m.map(|value| value * factor);
         }
     }
+}
+
+/// The first bytes of a file.
+fn head(path: &Path) -> Result<Vec<u8>, BodyError> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(1_024).read_to_end(&mut bytes))
+        .map_err(|error| unusable(path, format!("cannot be read: {error}")))?;
+    Ok(bytes)
 }
 
 fn unusable(path: &Path, reason: impl Into<String>) -> BodyError {

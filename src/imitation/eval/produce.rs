@@ -8,7 +8,7 @@ use mimicd_sim::rat::World;
 use serde_json::json;
 
 use super::motion::Motion;
-use crate::body::fit::{FitOptions, fit_offsets};
+use crate::body::fit::{FitOptions, diverse, fit};
 use crate::body::import::Recording;
 use crate::body::{BodyFlags, Registrar, Subject};
 use crate::imitation::ImitationError;
@@ -82,10 +82,11 @@ impl Motion {
         recording.name(&names).map_err(refused)?;
         recording.scale(1e-3);
         let mut subject = Subject::rat23("recorded");
-        let options = mimicd_rat::RatOptions { sites: subject.sites(), ..mimicd_rat::RatOptions::default() };
-        let rat = mimicd_rat::load(mjcf, &options)?;
-        let fit = FitOptions::at(rate_hz);
-        fit_offsets(&rat, &mut subject, &names, &recording.frames, &fit, |_| ()).map_err(refused)?;
+        let options = FitOptions::default();
+        let few: Vec<&[_]> =
+            diverse(&recording.frames, options.frames).into_iter().map(|frame| recording.frames[frame].as_slice()).collect();
+        fit(mjcf, &mut subject, &names, &few, &options, |_| ()).map_err(refused)?;
+        let rat = mimicd_rat::load(mjcf, &subject.rat_options())?;
         let mut registrar =
             Registrar::new(&rat, &subject, &names, rate_hz, crate::body::Tuning::default()).map_err(refused)?;
         let mut state = crate::body::BodyState::new(names.len());

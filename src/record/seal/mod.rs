@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use array::ArrayPart;
 use arrow::datatypes::Schema;
-use table::TablePart;
+pub(super) use table::TablePart;
 
 use super::catalog::Catalog;
 use super::disk::Disk;

@@ -101,7 +101,7 @@ impl Values {
 }
 
 /// A table's part being written.
-pub(super) struct TablePart {
+pub(in crate::record) struct TablePart {
     file: PartFile,
     schema: TableSchema,
     arrow: Arc<Schema>,
@@ -111,7 +111,7 @@ pub(super) struct TablePart {
 }
 
 impl TablePart {
-    pub(super) fn create(
+    pub(in crate::record) fn create(
         disk: &dyn Disk,
         path: &Path,
         schema: &TableSchema,
@@ -123,7 +123,7 @@ impl TablePart {
     }
 
     /// Adds a row. `false`: the bytes are not a row of this table.
-    pub(super) fn row(&mut self, bytes: &[u8]) -> Result<bool, RecordError> {
+    pub(in crate::record) fn row(&mut self, bytes: &[u8]) -> Result<bool, RecordError> {
         if !RowReader::new(bytes).fits(&self.schema) {
             return Ok(false);
         }
@@ -140,7 +140,7 @@ impl TablePart {
     }
 
     /// Closes the part.
-    pub(super) fn finish(mut self, disk: &dyn Disk, root: &Path, epoch: u32) -> Result<PartEntry, RecordError> {
+    pub(in crate::record) fn finish(mut self, disk: &dyn Disk, root: &Path, epoch: u32) -> Result<PartEntry, RecordError> {
         self.write_batch()?;
         self.file.finish(disk, root, epoch)
     }
