@@ -146,3 +146,69 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use mimicd_rat::{Kinematics, RAT23, load};
+
+    use super::*;
+    use crate::body::{KeypointFlags, Subject};
+    use crate::record::tables as parquet;
+
+    #[test]
+    fn a_recording_becomes_one_table_and_its_gap_is_carried() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let (mjcf, subject) = (root.join(".deps/rat/rodent.xml"), root.join("configs/subjects/twin.toml"));
+        if !mjcf.is_file() {
+            println!("skipped: {} is not there", mjcf.display());
+            return;
+        }
+        let rat = load(&mjcf, &Subject::load(&subject).unwrap().rat_options()).unwrap();
+        let mut kinematics = Kinematics::new(&rat);
+        let mut frame = |index: usize| {
+            let mut qpos = rat.reference_qpos();
+            (qpos[0], qpos[2]) = (0.001 * index as f64, 0.01);
+            kinematics.set(&qpos);
+            (0..RAT23.len()).map(|keypoint| Keypoint::recorded(kinematics.keypoint_m(keypoint), 1.0)).collect()
+        };
+        let registration = Registration {
+            frames: (0..60).map(&mut frame).collect(),
+            // Seven frames are missing after the thirtieth.
+            t_ns: (0..60).map(|index: i64| 20_000_000 * if index < 30 { index } else { index + 7 }).collect(),
+            names: RAT23.iter().map(|name| (*name).to_owned()).collect(),
+            rate_hz: 50.0,
+            body: BodyConfig {
+                mjcf,
+                subject,
+                iterations_max: 3,
+                smoothing: 1.0,
+                floor: true,
+                refine_offsets: false,
+                refine_memory_s: 300.0,
+            },
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("body.parquet");
+        let mut calls = 0;
+        let done = registration.run(&out, |_| calls += 1).unwrap();
+        assert_eq!((done.rows, done.missing_frames, calls), (60, 7, 60));
+        assert!(done.residual_mean_mm < 3.0, "{}", done.residual_mean_mm);
+        let (mut rows, mut returning) = (Vec::new(), Vec::new());
+        for batch in parquet::open(&out, &["t_ns", "trigger_index", "keypoint_flags", "qpos"]).unwrap() {
+            let batch = batch.unwrap();
+            rows.extend(parquet::integers(&batch, "t_ns").into_iter().flatten());
+            returning.extend(parquet::floats(&batch, "qpos").chunks(74).map(|qpos| qpos[0]));
+        }
+        assert_eq!(rows, registration.t_ns);
+        assert_eq!(returning.len(), 60);
+        // The keypoints come back after a gap, and the state says so.
+        let mut body = BodyStage::load(&registration.body, &registration.names, 50.0).unwrap();
+        let mut state = body.state();
+        (0..30).for_each(|index| body.register(&registration.frames[index], &mut state));
+        assert_eq!(registration.pass_gap(30, &mut body, &mut state), 7);
+        body.register(&registration.frames[30], &mut state);
+        assert!(state.keypoint_flags.iter().all(|flags| flags.contains(KeypointFlags::RETURNING)));
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod allocations;
 mod fitting;
+mod formats;
 mod mice;
 
 use mimicd::body::Subject;

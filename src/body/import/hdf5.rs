@@ -36,7 +36,9 @@ pub(super) fn read(path: &Path) -> Result<Recording, BodyError> {
     };
     let open = |name: &str| file.dataset(name).map_err(|error| unusable(path, format!("{name}: {error}")));
     let numbers = |set: &H5Dataset, name: &str| {
-        set.read_numeric_as::<f64>().map_err(|error| unusable(path, format!("{name}: {error}")))
+        set.read_numeric_as::<f64>()
+            .or_else(|_| set.read_numeric_as::<i64>().map(|whole| whole.into_iter().map(|value| value as f64).collect()))
+            .map_err(|error| unusable(path, format!("{name}: {error}")))
     };
     let names: Vec<String> = match NAMES.iter().find_map(|wanted| named(wanted)) {
         Some(name) => open(name)?.read_strings_lossy().unwrap_or_default(),
