@@ -20,8 +20,9 @@ use crate::pose::Keypoint;
 const JOINT_RATE_MAX: f64 = 30.0;
 /// Joints of a limb that comes back after a gap turn no faster until it has caught up, rad/s (4.5° a frame at 50 Hz).
 const RETURN_RATE_MAX: f64 = 3.9;
-/// Frames for which that holds.
+/// Frames for which that holds, after a gap and after a frame or a few without a keypoint beyond the joint.
 const RETURN_FRAMES: u8 = 25;
+const RETURN_FRAMES_SHORT: u8 = 4;
 /// No rat runs faster, m/s.
 const ROOT_SPEED_MAX: f64 = 4.0;
 /// Mean distance of the keypoints beyond which they do not fit the stock body, metres.
@@ -153,7 +154,7 @@ impl Registrar {
 
     /// Marks the velocities that some keypoint of this frame moves, and limbs that come back.
     fn note_support(&mut self) {
-        self.supported = [false; QVEL_LEN];
+        let before = std::mem::replace(&mut self.supported, [false; QVEL_LEN]);
         for turn in &mut self.returning {
             *turn = turn.saturating_sub(1);
         }
@@ -168,6 +169,9 @@ impl Registrar {
                     self.returning[usize::from(dof)] = RETURN_FRAMES;
                 }
             }
+        }
+        for dof in (ROOT_DOFS..QVEL_LEN).filter(|&dof| self.supported[dof] && !before[dof]) {
+            self.returning[dof] = self.returning[dof].max(RETURN_FRAMES_SHORT);
         }
     }
 

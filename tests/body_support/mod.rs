@@ -1,6 +1,5 @@
-//! More of registration: memory, fitting, refinement, other animals.
+//! More of registration: fitting, refinement, other animals, other people's files.
 
-pub mod allocations;
 mod fitting;
 mod formats;
 mod mice;

@@ -67,7 +67,10 @@ fn try_plot(text: &mut String, axes: Axes<'_>, curves: &[Curve]) -> Drawn {
         chart.draw_series(curve.labels.iter().map(beside))?;
     }
     if curves.len() > 1 {
-        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(GREY).draw()?;
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8)).border_style(GREY).draw()?;
     }
     area.present()?;
     Ok(())

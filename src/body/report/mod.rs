@@ -273,12 +273,14 @@ fn heading(qpos: &[f64], point: [f64; 3]) -> [f64; 3] {
     [c * dx + s * dy, c * dy - s * dx, point[2]]
 }
 
-/// Lines to draw: each keypoint to the nearest keypoint up its chain.
+/// Lines to draw: each keypoint to one of its own body, else to the nearest up its chain, else to the trunk.
 fn bones(rat: &RatModel, subject: &Subject, names: &[String]) -> Vec<(usize, usize)> {
     let body = |index: usize| {
         let keypoint = subject.index(&names[index]).map(|at| &subject.keypoint[at])?;
         rat.body_id(&keypoint.body)
     };
+    // What hangs from the torso alone is drawn from the middle of the trunk.
+    let trunk = subject.trunk.get(2).and_then(|name| names.iter().position(|other| other == name));
     let mut bones = Vec::new();
     for index in 0..names.len() {
         let Some(own) = body(index) else { continue };
@@ -289,7 +291,7 @@ fn bones(rat: &RatModel, subject: &Subject, names: &[String]) -> Vec<(usize, usi
             at = rat.bodies()[at].parent;
             above = (0..names.len()).find(|&other| body(other) == Some(at));
         }
-        bones.extend(same.or(above).map(|other| (other, index)));
+        bones.extend(same.or(above).or(trunk).filter(|other| *other != index).map(|other| (other, index)));
     }
     bones
 }
