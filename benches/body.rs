@@ -74,7 +74,13 @@ fn frames(c: &mut Criterion) {
         .collect();
     micros.sort_by(f64::total_cmp);
     let at = |part: f64| micros[((micros.len() - 1) as f64 * part) as usize];
-    println!("body/single frames: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, max {:.1} us", at(0.5), at(0.99), at(0.999), at(1.0));
+    println!(
+        "body/single frames: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, max {:.1} us",
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    );
 }
 
 criterion_group!(benches, frames);

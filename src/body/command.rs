@@ -84,7 +84,8 @@ impl FitCommand {
     ) -> Result<FitReport, BodyError> {
         let first = load(&self.mjcf, &before.rat_options())?;
         let rat = load(&self.mjcf, &subject.rat_options())?;
-        let all = Case { rat: &rat, subject: &subject, names: &self.names, frames: &self.frames, rate_hz: self.rate_hz };
+        let all =
+            Case { rat: &rat, subject: &subject, names: &self.names, frames: &self.frames, rate_hz: self.rate_hz };
         let start = Case { rat: &first, subject: &before, ..all };
         let scores = [start.score(&self.frames, Tuning::default())?, all.score(&self.frames, Tuning::default())?];
         progress();

@@ -324,7 +324,8 @@ mod tests {
             for mirrored in [false, true] {
                 for (unit_m, _) in UNITS.into_iter().filter(|(unit_m, _)| *unit_m != 0.1) {
                     // A rotation from z-up to `up` is three turns of the opposite kind, or found by trying.
-                    let back = Up::ALL.into_iter().find(|other| up.turn(other.turn([1.0, 2.0, 3.0])) == [1.0, 2.0, 3.0]);
+                    let back =
+                        Up::ALL.into_iter().find(|other| up.turn(other.turn([1.0, 2.0, 3.0])) == [1.0, 2.0, 3.0]);
                     let Some(back) = back else { panic!("{up} has no inverse") };
                     let mut frames = vec![frame.clone(); 3];
                     for keypoint in frames.iter_mut().flatten() {

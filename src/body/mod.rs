@@ -33,7 +33,5 @@ pub use error::BodyError;
 pub use registrar::Registrar;
 pub use stage::BodyStage;
 pub use state::{BodyFlags, BodyState, HingeFlags, KeypointFlags};
-pub use subject::{
-    FitRecord, RAT23_TRUNK, Subject, SubjectKeypoint, SubjectLimb, SubjectSegment, stock_segments,
-};
+pub use subject::{FitRecord, RAT23_TRUNK, Subject, SubjectKeypoint, SubjectLimb, SubjectSegment, stock_segments};
 pub use tuning::Tuning;

@@ -29,7 +29,8 @@ impl Refiner {
 
     /// Learns from the frame just fitted.
     pub(super) fn learn(&self, solver: &mut Solver, problem: &Problem, state: &BodyState) {
-        let bad = BodyFlags::NO_DATA | BodyFlags::TOO_FEW | BodyFlags::POOR_FIT | BodyFlags::COLD_START | BodyFlags::JUMP;
+        let bad =
+            BodyFlags::NO_DATA | BodyFlags::TOO_FEW | BodyFlags::POOR_FIT | BodyFlags::COLD_START | BodyFlags::JUMP;
         if state.flags.intersects(bad) {
             return;
         }
@@ -42,9 +43,8 @@ impl Refiner {
             let away = minus(problem.targets_m[index], solver.posture.body_m[site.body]);
             let seen = rotate_back(&solver.posture.rotation[site.body], away);
             let now = site.offset_m;
-            let moved = [0, 1, 2].map(|axis| {
-                now[axis] + self.share * ((seen[axis] - now[axis]) + HOLD * (start[axis] - now[axis]))
-            });
+            let moved = [0, 1, 2]
+                .map(|axis| now[axis] + self.share * ((seen[axis] - now[axis]) + HOLD * (start[axis] - now[axis])));
             let apart = minus(moved, *start);
             let keep = f64::min(1.0, REACH_M / length(apart).max(f64::MIN_POSITIVE));
             solver.sites[index].offset_m = [0, 1, 2].map(|axis| start[axis] + keep * apart[axis]);

@@ -38,7 +38,8 @@ const SEGMENTS: [&[&str]; 8] = [
 
 /// The stock proportions, as groups that fitting may change.
 pub fn stock_segments() -> Vec<SubjectSegment> {
-    let group = |bodies: &&[&str]| SubjectSegment { bodies: bodies.iter().map(|b| (*b).to_owned()).collect(), scale: 1.0 };
+    let group =
+        |bodies: &&[&str]| SubjectSegment { bodies: bodies.iter().map(|b| (*b).to_owned()).collect(), scale: 1.0 };
     SEGMENTS.iter().map(group).collect()
 }
 

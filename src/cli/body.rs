@@ -137,7 +137,9 @@ impl Source {
             recording.name(&self.names)?;
         } else if recording.names.is_empty() {
             let own: Vec<String> = subject.keypoint.iter().map(|keypoint| keypoint.name.clone()).collect();
-            recording.name(&own).context("the file does not name its keypoints, so they must be the subject's; else give --names")?;
+            recording
+                .name(&own)
+                .context("the file does not name its keypoints, so they must be the subject's; else give --names")?;
         }
         let unknown: Vec<&str> =
             recording.names.iter().filter(|name| subject.index(name).is_none()).map(String::as_str).collect();
@@ -186,7 +188,9 @@ fn rate_of(t_ns: &[i64]) -> Option<f64> {
 
 fn bar(length: u64, what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:14} {bar:40} {pos}/{len}  {eta}");
-    ProgressBar::new(length).with_message(what.to_owned()).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(length)
+        .with_message(what.to_owned())
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn fit(args: &FitArgs) -> Result<ExitCode> {
@@ -277,7 +281,10 @@ fn print(done: &Registered, out: &Path) {
     worst.sort_by(|a, b| b.1.total_cmp(&a.1));
     let worst: Vec<String> = worst.iter().take(5).map(|(name, mm)| format!("{name} {mm:.2}")).collect();
     println!("worst keypoints {} mm", worst.join(", "));
-    println!("joint step      {:.3} deg RMS a frame, {:.2} deg at most", done.joint_step_rms_deg, done.joint_step_max_deg);
+    println!(
+        "joint step      {:.3} deg RMS a frame, {:.2} deg at most",
+        done.joint_step_rms_deg, done.joint_step_max_deg
+    );
     let flags: Vec<String> = done.flags.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {n}")).collect();
     println!("flagged frames  {}", if flags.is_empty() { "none".to_owned() } else { flags.join(", ") });
 }

@@ -95,7 +95,8 @@ pub fn keypoint_rows(path: &Path) -> Result<KeypointRows, RecordError> {
     if fits {
         Ok(rows)
     } else {
-        let reason = "no rows with t_ns, keypoints_m (3 values each) and confidence: expected a pose table of a dataset";
+        let reason =
+            "no rows with t_ns, keypoints_m (3 values each) and confidence: expected a pose table of a dataset";
         Err(RecordError::Format { path: path.to_owned(), reason: reason.to_owned() })
     }
 }

@@ -77,7 +77,8 @@ fn refinement_follows_a_keypoint_that_slipped() {
     let (without, with) = (run(&mut plain, &frames), run(&mut refining, &frames));
     let last = frames.len() - 500;
     let (without, with) = (mean_mm(&without[last..], &frames[last..]), mean_mm(&with[last..], &frames[last..]));
-    let left: Vec<f64> = (0..3).map(|axis| refining.offset_m(knee)[axis] - right.keypoint[knee].offset_m[axis]).collect();
+    let left: Vec<f64> =
+        (0..3).map(|axis| refining.offset_m(knee)[axis] - right.keypoint[knee].offset_m[axis]).collect();
     println!("residual {without:.2} mm without, {with:.2} mm with refinement; knee offset off by {left:.4?} m");
     assert!(with < without, "{with} {without}");
     assert!(left[0].abs() < 0.006, "{left:?}");

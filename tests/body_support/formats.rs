@@ -12,7 +12,8 @@ const NAMES: [&str; 5] = ["Snout", "EarL", "EarR", "SpineF", "TailBase"];
 #[test]
 fn what_others_write_is_read() {
     let Some(python) = file(".deps/peers-venv/bin/python") else { return };
-    let has_h5py = Command::new(&python).args(["-c", "import h5py"]).output().is_ok_and(|output| output.status.success());
+    let has_h5py =
+        Command::new(&python).args(["-c", "import h5py"]).output().is_ok_and(|output| output.status.success());
     if !has_h5py {
         println!("skipped: the peers environment has no h5py");
         return;

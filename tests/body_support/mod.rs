@@ -11,7 +11,12 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The keypoints that a subject would show in these postures, with noise.
-pub fn keypoints_of(rat: &RatModel, subject: &Subject, postures: &[[f64; QPOS_LEN]], noise_m: f64) -> Vec<Vec<Keypoint>> {
+pub fn keypoints_of(
+    rat: &RatModel,
+    subject: &Subject,
+    postures: &[[f64; QPOS_LEN]],
+    noise_m: f64,
+) -> Vec<Vec<Keypoint>> {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mut noise = || noise_m * ((0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0);
     let mut kinematics = Kinematics::new(rat);

@@ -57,7 +57,9 @@ impl Groups {
             self.links[keypoint]
                 .iter()
                 .filter(|(_, _, own)| group == self.count || *own == Some(group))
-                .fold([0.0; 3], |sum, &(parent, child, _)| add(sum, minus(posture.body_m[child], posture.body_m[parent])))
+                .fold([0.0; 3], |sum, &(parent, child, _)| {
+                    add(sum, minus(posture.body_m[child], posture.body_m[parent]))
+                })
         };
         let slopes: Vec<Vec3> = (0..=self.count).map(slope).collect();
         for (row, a) in slopes.iter().enumerate() {

@@ -37,7 +37,9 @@ pub(super) fn read(path: &Path) -> Result<Recording, BodyError> {
     let open = |name: &str| file.dataset(name).map_err(|error| unusable(path, format!("{name}: {error}")));
     let numbers = |set: &H5Dataset, name: &str| {
         set.read_numeric_as::<f64>()
-            .or_else(|_| set.read_numeric_as::<i64>().map(|whole| whole.into_iter().map(|value| value as f64).collect()))
+            .or_else(|_| {
+                set.read_numeric_as::<i64>().map(|whole| whole.into_iter().map(|value| value as f64).collect())
+            })
             .map_err(|error| unusable(path, format!("{name}: {error}")))
     };
     let names: Vec<String> = match NAMES.iter().find_map(|wanted| named(wanted)) {
@@ -48,7 +50,9 @@ pub(super) fn read(path: &Path) -> Result<Recording, BodyError> {
     let layout = layout(&set.shape(), names.len()).map_err(|reason| unusable(path, format!("{name}: {reason}")))?;
     let positions = numbers(&set, name)?;
     let scores = match SCORES.iter().find_map(|wanted| named(wanted)) {
-        Some(scores) => Scores::new(&open(scores)?.shape(), numbers(&open(scores)?, scores)?, &layout, scores == "p_max"),
+        Some(scores) => {
+            Scores::new(&open(scores)?.shape(), numbers(&open(scores)?, scores)?, &layout, scores == "p_max")
+        }
         None => None,
     };
     let frames = (0..layout.frames).map(|frame| layout.frame(frame, &positions, scores.as_ref())).collect();
@@ -111,13 +115,7 @@ fn layout(shape: &[usize], names: usize) -> Result<Layout, String> {
     let [a, b] = axes[..] else { return Err(format!("its shape is {shape:?}; {expected}")) };
     let a_is_keypoints = if a.0 == names { b.0 != names } else { b.0 != names && a.0 < b.0 };
     let (keypoints, frames) = if a_is_keypoints { (a, b) } else { (b, a) };
-    Ok(Layout {
-        frames: frames.0,
-        keypoints: keypoints.0,
-        frame_step: frames.1,
-        keypoint_step: keypoints.1,
-        axis_step,
-    })
+    Ok(Layout { frames: frames.0, keypoints: keypoints.0, frame_step: frames.1, keypoint_step: keypoints.1, axis_step })
 }
 
 /// Confidences beside the positions.
@@ -153,7 +151,9 @@ mod tests {
 
     #[test]
     fn the_axes_are_told_apart() {
-        let at = |layout: &Layout| (layout.frames, layout.keypoints, layout.frame_step, layout.keypoint_step, layout.axis_step);
+        let at = |layout: &Layout| {
+            (layout.frames, layout.keypoints, layout.frame_step, layout.keypoint_step, layout.axis_step)
+        };
         // sleap-anipose, SLEAP, MATLAB 7.3, stac-mjx.
         assert_eq!(at(&layout(&[1000, 1, 23, 3], 23).unwrap()), (1000, 23, 69, 3, 1));
         assert_eq!(at(&layout(&[1, 3, 23, 1000], 23).unwrap()), (1000, 23, 1, 1000, 23_000));

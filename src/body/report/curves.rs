@@ -70,7 +70,9 @@ fn try_plot(text: &mut String, axes: Axes<'_>, curves: &[Curve]) -> Drawn {
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8)).border_style(GREY).draw()?;
+            .background_style(WHITE.mix(0.8))
+            .border_style(GREY)
+            .draw()?;
     }
     area.present()?;
     Ok(())
@@ -110,11 +112,11 @@ fn try_skeleton(
         )?;
         for (points, colour) in [(seen, COLOURS[0]), (fitted, COLOURS[1])] {
             let there = |index: usize| points.get(index).filter(|point| point[0].is_finite()).map(of);
-            let bone = |&(a, b): &(usize, usize)| Some(PathElement::new([there(a)?, there(b)?], colour.stroke_width(2)));
+            let bone =
+                |&(a, b): &(usize, usize)| Some(PathElement::new([there(a)?, there(b)?], colour.stroke_width(2)));
             chart.draw_series(bones.iter().filter_map(bone))?;
-            chart.draw_series(
-                (0..points.len()).filter_map(there).map(|point| Circle::new(point, 3, colour.filled())),
-            )?;
+            chart
+                .draw_series((0..points.len()).filter_map(there).map(|point| Circle::new(point, 3, colour.filled())))?;
         }
         let apart = seen.iter().zip(fitted).filter(|(a, _)| a[0].is_finite());
         chart.draw_series(apart.map(|(a, b)| PathElement::new([of(a), of(b)], BLACK.stroke_width(1))))?;

@@ -58,7 +58,11 @@ impl FitReport {
             format!("recording       {}", self.source),
             format!("frames          {} of {} fitted to, chosen for diversity", self.frames[1], self.frames[0]),
             format!("scale           {:.4}", self.subject.scale),
-            format!("residual        {:.2} mm before, {:.2} mm after (mean, causal, default smoothing)", mm(before.mean_m), mm(after.mean_m)),
+            format!(
+                "residual        {:.2} mm before, {:.2} mm after (mean, causal, default smoothing)",
+                mm(before.mean_m),
+                mm(after.mean_m)
+            ),
             format!("joint step      {:.3} deg RMS a frame, lag {:.1} ms", deg(after.step_rms_rad), 1e3 * after.lag_s),
         ];
         let gap = self.gaps.iter().max_by(|a, b| a.step_max_rad.total_cmp(&b.step_max_rad));
@@ -87,7 +91,10 @@ impl FitReport {
 
     fn goals(&self, page: &mut Page) {
         let after = &self.scores[1];
-        page.section("In short", "Causal registration of the whole recording with the fitted subject and the default smoothing.");
+        page.section(
+            "In short",
+            "Causal registration of the whole recording with the fitted subject and the default smoothing.",
+        );
         let row = |name: &str, value: f64, goal: f64, unit: &str| {
             let verdict = if value <= goal { "within" } else { "beyond" };
             vec![name.to_owned(), format!("{value:.3} {unit}"), format!("{goal} {unit}"), verdict.to_owned()]
@@ -100,7 +107,12 @@ impl FitReport {
         if worst.is_finite() {
             rows.push(row("largest joint step around a limb's gap", worst, GOAL_RETURN_DEG, "deg"));
         }
-        rows.push(vec!["lag behind the keypoints".into(), format!("{:.1} ms", 1e3 * after.lag_s), String::new(), String::new()]);
+        rows.push(vec![
+            "lag behind the keypoints".into(),
+            format!("{:.1} ms", 1e3 * after.lag_s),
+            String::new(),
+            String::new(),
+        ]);
         page.table(&["", "measured", "goal (the reference animal's)", ""], &rows);
         let flags: Vec<Vec<String>> = after
             .flags
@@ -111,7 +123,10 @@ impl FitReport {
     }
 
     fn keypoints(&self, page: &mut Page) {
-        page.section("Residual per keypoint", "Mean distance of each keypoint to its place on the registered body, before the fit and after it.");
+        page.section(
+            "Residual per keypoint",
+            "Mean distance of each keypoint to its place on the registered body, before the fit and after it.",
+        );
         let names = self.names.iter().cloned();
         let [before, after] = &self.scores;
         let rows: Vec<Bars> = names
@@ -175,12 +190,16 @@ impl FitReport {
             points: self.missing.iter().map(|m| (100.0 * m.share, of(&m.score))).collect(),
             labels: Vec::new(),
         };
-        let curves = [curve("mean distance, mm", &|s| mm(s.mean_m)), curve("largest joint step, deg", &|s| deg(s.step_max_rad))];
+        let curves =
+            [curve("mean distance, mm", &|s| mm(s.mean_m)), curve("largest joint step, deg", &|s| deg(s.step_max_rad))];
         page.svg(&plot(Axes { title: "Missing at random", x: "missing, %", y: "mm or deg", goal: None }, &curves));
         if self.gaps.is_empty() {
             return;
         }
-        page.section("A limb missing for a second", "Each limb hidden for one second; the body carries it until it is back.");
+        page.section(
+            "A limb missing for a second",
+            "Each limb hidden for one second; the body carries it until it is back.",
+        );
         let rows: Vec<Vec<String>> = self
             .gaps
             .iter()
@@ -211,7 +230,10 @@ impl FitReport {
     }
 
     fn convergence(&self, page: &mut Page) {
-        page.section("The fit", "Mean distance over the chosen frames, each on its own, in every round of pose and parameter steps.");
+        page.section(
+            "The fit",
+            "Mean distance over the chosen frames, each on its own, in every round of pose and parameter steps.",
+        );
         let points = self.rounds.iter().enumerate().map(|(round, r)| (round as f64, mm(r.mean_m))).collect();
         let curve = Curve { name: String::new(), points, labels: Vec::new() };
         page.svg(&plot(Axes { title: "Rounds", x: "round", y: "mean distance, mm", goal: None }, &[curve]));
@@ -261,7 +283,14 @@ pub fn pictures(case: &Case<'_>, chosen: &[usize]) -> Result<Vec<String>, BodyEr
         let fitted: Vec<[f64; 3]> = states[frame].sites_m.iter().map(|site| turned(*site)).collect();
         skeleton(&format!("frame {frame}"), &seen, &fitted, &bones)
     };
-    Ok(chosen.iter().skip(stride / 2).step_by(stride).take(PICTURES).filter(|frame| **frame < states.len()).map(draw).collect())
+    Ok(chosen
+        .iter()
+        .skip(stride / 2)
+        .step_by(stride)
+        .take(PICTURES)
+        .filter(|frame| **frame < states.len())
+        .map(draw)
+        .collect())
 }
 
 /// The point seen with the animal looking to the right.

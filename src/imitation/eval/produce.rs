@@ -83,8 +83,10 @@ impl Motion {
         recording.scale(1e-3);
         let mut subject = Subject::rat23("recorded");
         let options = FitOptions::default();
-        let few: Vec<&[_]> =
-            diverse(&recording.frames, options.frames).into_iter().map(|frame| recording.frames[frame].as_slice()).collect();
+        let few: Vec<&[_]> = diverse(&recording.frames, options.frames)
+            .into_iter()
+            .map(|frame| recording.frames[frame].as_slice())
+            .collect();
         fit(mjcf, &mut subject, &names, &few, &options, |_| ()).map_err(refused)?;
         let rat = mimicd_rat::load(mjcf, &subject.rat_options())?;
         let mut registrar =

@@ -140,7 +140,12 @@ impl TablePart {
     }
 
     /// Closes the part.
-    pub(in crate::record) fn finish(mut self, disk: &dyn Disk, root: &Path, epoch: u32) -> Result<PartEntry, RecordError> {
+    pub(in crate::record) fn finish(
+        mut self,
+        disk: &dyn Disk,
+        root: &Path,
+        epoch: u32,
+    ) -> Result<PartEntry, RecordError> {
         self.write_batch()?;
         self.file.finish(disk, root, epoch)
     }
