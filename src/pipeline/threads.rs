@@ -113,7 +113,9 @@ impl Threads {
             real_time_wanted: real_time,
             real_time_refused: AtomicU64::new(0),
         });
-        if real_time && rustix::mm::mlockall(rustix::mm::MlockAllFlags::CURRENT).is_err() {
+        // What has been touched stays; what is only reserved (stacks, arenas) is not made real by locking it.
+        let lock = rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::ONFAULT;
+        if real_time && rustix::mm::mlockall(lock).is_err() {
             running.real_time_refused.fetch_add(1, Ordering::Relaxed);
         }
         let mut threads = Self {

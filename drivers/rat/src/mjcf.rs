@@ -18,6 +18,10 @@ const OFFSET_NUDGE_M: f64 = 2e-6;
 /// Half-size of the drawn floor and the spacing of its grid, metres; the floor itself is infinite.
 const FLOOR_SIZE_M: [f64; 3] = [1.0, 1.0, 0.1];
 
+/// Room for contacts and constraints in each simulation state. The stock file asks for 8,000 constraint rows, for which
+/// MuJoCo reserves gigabytes; a rat on a floor makes a few hundred, and locking memory makes every reserved byte real.
+const ARENA: &str = "32M";
+
 /// Reads the file and compiles the edited body.
 pub(crate) fn compile(path: &Path, options: &RatOptions) -> Result<MjModel, RatError> {
     let text = std::fs::read_to_string(path)
@@ -66,19 +70,22 @@ fn with_walker(text: &str) -> Result<String, String> {
         return Err("it has a free joint already".to_owned());
     }
     let tree = &text[start + "<worldbody>".len()..end];
+    let head = without(&without(&text[..start], "<asset>", "</asset>"), "<size ", "/>");
     let mut out = String::with_capacity(text.len() + 100);
-    match around(&text[..start], "<asset>", "</asset>") {
-        Some((asset, asset_end)) => {
-            out.push_str(&text[..asset]);
-            out.push_str(&text[asset_end + "</asset>".len()..start]);
-        }
-        None => out.push_str(&text[..start]),
-    }
+    out.push_str(&head);
+    out.push_str(&format!("<size memory=\"{ARENA}\"/>"));
     out.push_str("<worldbody><body name=\"walker\"><freejoint name=\"root\"/>");
     out.push_str(tree);
     out.push_str("</body>");
     out.push_str(&text[end..]);
     Ok(out)
+}
+
+/// The text without its first element from `open` to `close`, if there is one.
+fn without(text: &str, open: &str, close: &str) -> String {
+    let Some(start) = text.find(open) else { return text.to_owned() };
+    let Some(end) = text[start..].find(close).map(|end| start + end + close.len()) else { return text.to_owned() };
+    [&text[..start], &text[end..]].concat()
 }
 
 /// Names of the joints whose anchor is not written on the joint itself but comes from its class.
@@ -175,10 +182,10 @@ mod tests {
 
     #[test]
     fn the_walker_stands_around_the_torso() {
-        let text = "<mujoco><asset><skin/></asset><worldbody><body name=\"torso\"/></worldbody><x/></mujoco>";
+        let text = "<mujoco><size njmax=\"8000\"/><asset><skin/></asset><worldbody><body name=\"torso\"/></worldbody><x/></mujoco>";
         assert_eq!(
             with_walker(text).unwrap(),
-            "<mujoco><worldbody><body name=\"walker\"><freejoint name=\"root\"/><body name=\"torso\"/></body></worldbody><x/></mujoco>"
+            "<mujoco><size memory=\"32M\"/><worldbody><body name=\"walker\"><freejoint name=\"root\"/><body name=\"torso\"/></body></worldbody><x/></mujoco>"
         );
     }
 
