@@ -53,6 +53,10 @@ pub struct RecordConfig {
     pub journal_buffer_mib: usize,
     /// A recording stops, sealed, when less than this is free.
     pub disk_margin_bytes: u64,
+    /// A recording does not start when the disk is forecast to last less than this; 0 = it always starts.
+    pub refuse_below_minutes: u32,
+    /// Arming warns when the disk is forecast to last less than this; 0 = never.
+    pub warn_below_minutes: u32,
 }
 
 impl Default for RecordConfig {
@@ -71,6 +75,8 @@ impl Default for RecordConfig {
             lane_kib: 2_048,
             journal_buffer_mib: 64,
             disk_margin_bytes: 2_000_000_000,
+            refuse_below_minutes: 5,
+            warn_below_minutes: 120,
         }
     }
 }

@@ -43,6 +43,7 @@ pub use stages::{SpikeNote, Stages};
 pub use stepped::{Part, STEP, Stepped};
 pub use tables::{LADDER, TableShapes, schemas};
 pub use threads::{StartError, Threads};
+pub use truth::schemas as truth_schemas;
 pub use video_replay::{CameraStanding, VideoFault, VideoReplay, VideoReport, VideoSource};
 pub use view::View;
 

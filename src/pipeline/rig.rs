@@ -26,8 +26,8 @@ use super::threads::Threads;
 use super::truth::TruthWriter;
 use super::view::{HostStatus, View};
 use super::{
-    Command, Degradation, Level, Notice, PreflightReport, RecordingProgress, RecordingStarted, Rig, RigError,
-    SealSummary, StartRequest,
+    Command, Degradation, Level, Notice, PreflightCheck, PreflightReport, RecordingProgress, RecordingStarted, Rig,
+    RigError, SealSummary, StartRequest, Verdict,
 };
 use crate::body::BodyStage;
 use crate::clock::host_now;
@@ -35,7 +35,9 @@ use crate::config::Config;
 use crate::geometry::Calibration;
 use crate::imitation::ImitationStage;
 use crate::pose::PoseStage;
-use crate::record::{ArrayInfo, CameraInfo, DiskState, Recorder, RecordingInfo, verify};
+use crate::record::{
+    ArrayInfo, CameraInfo, Catalog, DiskState, Recorder, RecorderHealth, RecordingInfo, TableSchema, verify,
+};
 
 /// How far ahead of the newest trigger a recording starts or ends, so that every thread hears of it in time.
 const LEAD_TRIGGERS: u64 = 15;
@@ -142,14 +144,22 @@ impl RigHost {
     fn begin(&mut self, request: &StartRequest) -> Result<RecordingStarted, RigError> {
         let config = self.config.clone();
         let wanted = self.truth_wanted;
+        let rig = super::provenance::rig(super::RigView::info(&*self.view), &self.calibration);
         let armed = self.armed()?;
         let shared = Arc::clone(&armed.threads.shared);
         let newest =
             shared.clock.latest_trigger().ok_or_else(|| RigError("the trigger train does not run".to_owned()))?;
         let from = newest + LEAD_TRIGGERS;
         let truth = armed.truth.clone().filter(|_| wanted);
-        let recorder = start_recorder(&config, armed, request, truth.is_some())?;
-        recorder.note("request", serde_json::to_value(request).map_err(rig_error)?);
+        let recorder = match continue_recorder(&config, armed, request, truth.is_some(), from) {
+            Some(recorder) => recorder,
+            None => {
+                let recorder = start_recorder(&config, armed, request, truth.is_some())?;
+                recorder.note("request", serde_json::to_value(request).map_err(rig_error)?);
+                recorder
+            }
+        };
+        recorder.note("rig", rig);
         let name = recorder.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         shared.clock.set_recording_from(Some(from));
         let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun: Instant::now() };
@@ -237,12 +247,7 @@ impl RigHost {
                 let message = format!("disk: {:?}; the recording goes on from memory while it can", health.disk);
                 host.degraded.push(Degradation { code: "disk".to_owned(), message });
             }
-            if health.disk.asks_to_stop() {
-                host.must_stop = Some(format!(
-                    "{} bytes are free, the margin is {}",
-                    health.free_bytes, self.config.record.disk_margin_bytes
-                ));
-            }
+            host.must_stop = cause_to_stop(&health, self.config.record.disk_margin_bytes);
         }
         self.view.update_host(|status| *status = host);
     }
@@ -254,7 +259,8 @@ impl Rig for RigHost {
         let names: Vec<String> = self.config.cameras.iter().map(|camera| camera.name.clone()).collect();
         let mut preflight = Preflight::new(&names, trigger_plan(&self.config));
         preflight.run(&mut armed.threads);
-        let report = preflight.into_report();
+        let mut report = preflight.into_report();
+        report.checks.push(disk_check(&self.config, &armed, self.truth_wanted && armed.truth.is_some()));
         armed.train = usize::from(armed.truth.is_some());
         if report.passed() {
             self.view.set_shared(Some(Arc::clone(&armed.threads.shared)));
@@ -350,6 +356,57 @@ fn start_recorder(config: &Config, armed: &Armed, request: &StartRequest, truth:
     let checked = serde_json::to_value(config).map_err(rig_error)?;
     let mut info = RecordingInfo::new(&request.subject, &config.rig.name, SystemTime::now(), checked);
     info.files = super::provenance::files(config);
+    let (tables, cameras, arrays) = contents(config, armed, truth);
+    Recorder::start(&config.record, info, tables, cameras, arrays).map_err(rig_error)
+}
+
+/// Whether the disk will last. Too little of it is a warning here: it is the start of a recording that is refused.
+fn disk_check(config: &Config, armed: &Armed, truth: bool) -> PreflightCheck {
+    let (tables, cameras, arrays) = contents(config, armed, truth);
+    let (verdict, detail) = match Recorder::forecast(&config.record, tables, cameras, arrays) {
+        Ok(forecast) => {
+            let lasts = forecast.seconds() >= 60.0 * f64::from(config.record.warn_below_minutes);
+            (if lasts { Verdict::Pass } else { Verdict::Warn }, forecast.to_string())
+        }
+        Err(error) => (Verdict::Warn, error.to_string()),
+    };
+    PreflightCheck { name: "disk".to_owned(), verdict, detail }
+}
+
+/// Goes on in the interrupted recording that the request names. `None`: none is named, or it cannot be continued, which
+/// the operator is told; a new recording begins then, and the old one stays to be recovered.
+fn continue_recorder(
+    config: &Config,
+    armed: &Armed,
+    request: &StartRequest,
+    truth: bool,
+    from: u64,
+) -> Option<Recorder> {
+    let name = request.continues.as_deref()?;
+    let folder = config.record.folder.join(name);
+    let (tables, cameras, arrays) = contents(config, armed, truth);
+    let period = Span::from_secs_f64(1.0 / config.rig.frame_rate_hz);
+    let lead = Span::from_nanos(period.nanos() * LEAD_TRIGGERS as i64).to_duration();
+    let resumed = Catalog::new(tables, cameras, arrays)
+        .and_then(|catalog| Recorder::resume(&config.record, &folder, &catalog))
+        .and_then(|mut recorder| recorder.go_on(SystemTime::now() + lead, from, period).map(|()| recorder));
+    let shared = &armed.threads.shared;
+    match resumed {
+        Ok(recorder) => {
+            let text = format!("{name} is recovered and goes on; what lies between is declared as gaps");
+            shared.notice(Notice::new(Level::Warning, "recorder", text));
+            Some(recorder)
+        }
+        Err(error) => {
+            let text = format!("{name} cannot be continued ({error}); a new recording begins");
+            shared.notice(Notice::new(Level::Error, "recorder", text));
+            None
+        }
+    }
+}
+
+/// What a recording of this rig holds.
+fn contents(config: &Config, armed: &Armed, truth: bool) -> (Vec<TableSchema>, Vec<CameraInfo>, Vec<ArrayInfo>) {
     let rate_hz = config.rig.frame_rate_hz;
     let cameras = config.cameras.iter().map(|c| CameraInfo {
         name: c.name.clone(),
@@ -368,7 +425,7 @@ fn start_recorder(config: &Config, armed: &Armed, request: &StartRequest, truth:
     if truth {
         tables.extend(super::truth::schemas());
     }
-    Recorder::start(&config.record, info, tables, cameras.collect(), arrays.collect()).map_err(rig_error)
+    (tables, cameras.collect(), arrays.collect())
 }
 
 fn hand_out_lanes(armed: &mut Armed, recording: &mut Recording) -> Result<(), RigError> {
@@ -444,6 +501,18 @@ fn command_of(button: ButtonKind) -> Option<Command> {
         ButtonKind::Stop => Some(Command::Stop),
         ButtonKind::Mark => Some(Command::Mark { text: "button".to_owned() }),
         ButtonKind::EmergencyStop => Some(Command::SafeOutputs),
+    }
+}
+
+/// Why the recording has to end while it can still be sealed.
+fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
+    match health.disk {
+        DiskState::Normal | DiskState::Slow => None,
+        DiskState::NearlyFull => {
+            Some(format!("the disk is nearly full: {} bytes are free, the margin is {margin_bytes}", health.free_bytes))
+        }
+        DiskState::Full => Some(format!("the disk is full: a write was refused with {} bytes free", health.free_bytes)),
+        DiskState::Failing => Some("the disk reports input/output errors; see the system's log".to_owned()),
     }
 }
 

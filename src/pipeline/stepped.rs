@@ -48,6 +48,7 @@ pub struct Stepped {
     config: Config,
     assembly: Assembly,
     truth: Option<TruthLog>,
+    rig: serde_json::Value,
     now: HostTime,
 }
 
@@ -62,6 +63,7 @@ impl Stepped {
         let devices = open(config, calibration, HostTime::ZERO, true).map_err(|error| failed(&error))?;
         let truth = devices.truth.clone();
         let info = rig_info(config, &stages, Vec::new());
+        let rig = super::provenance::rig(&info, calibration);
         let mut assembly = assemble(config, devices, stages, calibration, actor, info);
         for camera in &mut assembly.cameras {
             camera.start().map_err(|error| failed(&error))?;
@@ -70,7 +72,7 @@ impl Stepped {
             array.start().map_err(|error| failed(&error))?;
         }
         assembly.closed_loop.step_time();
-        Ok(Self { config: config.clone(), assembly, truth, now: HostTime::ZERO })
+        Ok(Self { config: config.clone(), assembly, truth, rig, now: HostTime::ZERO })
     }
 
     /// Virtual now.
@@ -178,6 +180,7 @@ impl Stepped {
         let tables = schemas(&self.assembly.shapes);
         let mut recorder =
             Recorder::start(&config.record, info, tables, cameras.collect(), arrays.collect()).map_err(failed)?;
+        recorder.note("rig", self.rig.clone());
         let from = self.shared().clock.latest_trigger().unwrap_or(0) + 5;
         self.shared().clock.set_recording_from(Some(from));
         let tables = TableIds::of(&recorder).map_err(failed)?;

@@ -188,9 +188,13 @@ fn imitation(shapes: &TableShapes) -> TableSchema {
         Column::scalar("reset", ScalarKind::Text, "", "Why it was reset at this row; empty = it was not."),
         Column::scalar("integrity", ScalarKind::U32, "flags", "What is known to be wrong; 0 = nothing."),
     ];
-    columns.extend(shapes.signals.iter().map(|(name, len)| {
-        Column::list(name, ScalarKind::F32, *len, "", "Signal of the policy network, as its manifest names it.")
-    }));
+    for (name, len) in &shapes.signals {
+        // A network may name an output as one of our own columns is named.
+        let is_taken = columns.iter().any(|column| column.name == *name);
+        let name = if is_taken { format!("policy_{name}") } else { name.clone() };
+        let doc = "Signal of the policy network, as its manifest names it.";
+        columns.push(Column::list(&name, ScalarKind::F32, *len, "", doc));
+    }
     TableSchema::new(
         "virtual",
         "The imitating rat, one row per frame set; t_ns is the newest frame's mid-exposure.",

@@ -95,6 +95,15 @@ impl Catalog {
                 reason: format!("{:?} is used twice, expected distinct names", pair[0]),
             });
         }
+        for table in &tables {
+            let mut names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+            names.push("t_ns");
+            names.sort_unstable();
+            if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                let reason = format!("table {:?} has two columns {:?}, expected distinct names", table.name, pair[0]);
+                return Err(RecordError::Tables { reason });
+            }
+        }
         if tables.len() > usize::from(u16::MAX) {
             return Err(RecordError::Tables { reason: format!("{} tables, expected at most 65535", tables.len()) });
         }
@@ -123,5 +132,24 @@ impl Catalog {
 
     pub(super) fn row_bytes_max(&self) -> usize {
         self.tables.iter().map(TableSchema::row_bytes_max).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schema::{Column, ScalarKind};
+    use super::*;
+
+    #[test]
+    fn names_must_be_distinct() {
+        let column = |name: &str| Column::scalar(name, ScalarKind::I16, "", "");
+        let table = |columns| Catalog::new(vec![TableSchema::new("t", "", columns)], vec![], vec![]);
+        assert!(table(vec![column("a"), column("b")]).is_ok());
+        for twice in ["a", "t_ns"] {
+            let error = table(vec![column("a"), column(twice)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("two columns {twice:?}")), "{error}");
+        }
+        let double = || TableSchema::new("t", "", vec![]);
+        assert!(Catalog::new(vec![double(), double()], vec![], vec![]).is_err());
     }
 }

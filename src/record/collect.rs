@@ -264,7 +264,7 @@ impl Collector {
 
     fn block(&mut self, item: &BlockItem) {
         let buffer = self.state.buffer.as_mut().expect("has_room() was asked");
-        self.state.encoder.block(buffer, &item.block, &item.stamp);
+        self.state.encoder.block(buffer, &item.block, item.first, &item.stamp);
     }
 
     fn frame(&mut self, item: &FrameItem) {
@@ -387,6 +387,9 @@ impl Collector {
     /// Counts a finished file's frames and declares those that were numbered for it and are not there.
     fn close_video(&mut self, camera: usize, part: &FinishedPart, offered: u64) -> Result<(), RecordError> {
         let info = self.catalog.cameras[camera].clone();
+        // The manifest will vouch for the file: it must be there after a power cut, too.
+        let synced = std::fs::File::open(&part.path).and_then(|file| file.sync_all());
+        synced.map_err(|error| RecordError::file(&part.path, "sync", error))?;
         let counted = count_frames(&self.config.ffprobe, &part.path, &info)?;
         let entry = video_entry(&self.folder, &info.name, part, offered, counted);
         lock(&self.manifest).videos.push(entry);

@@ -1,9 +1,9 @@
-//! `mimicd verify` and `mimicd recover`.
+//! `mimicd verify`, `mimicd recover`, `mimicd report`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{RecordError, is_recording, recover, unfinished, verify};
+use super::{RecordError, is_recording, recover, report, unfinished, verify};
 
 /// Subcommands about recordings that are there.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -23,6 +23,14 @@ pub enum RecordCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Write one HTML page about a dataset: verdict, plots over time, distributions, gaps. Exits 1 when it does not add up.
+    Report {
+        /// The recording's folder.
+        dataset: PathBuf,
+        /// The page; `<dataset>/report.html` by default.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -47,6 +55,11 @@ impl RecordCommand {
                     print(out, &recover(&folder)?, *json)?;
                 }
                 Ok(true)
+            }
+            Self::Report { dataset, out: page } => {
+                let (path, is_ok) = report(dataset, page.as_deref())?;
+                writeln!(out, "{}", path.display())?;
+                Ok(is_ok)
             }
         }
     }

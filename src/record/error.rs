@@ -33,6 +33,17 @@ pub enum RecordError {
         /// Bytes that must stay free.
         margin_bytes: u64,
     },
+    /// The disk would not hold the recording for long. Free some room, record elsewhere, or lower
+    /// `record.refuse_below_minutes`.
+    #[error("{}: {forecast}, expected at least {minutes} minutes (record.refuse_below_minutes)", path.display())]
+    DiskBudget {
+        /// Where.
+        path: PathBuf,
+        /// What was forecast.
+        forecast: super::forecast::Forecast,
+        /// Minutes asked for.
+        minutes: u32,
+    },
     /// A Parquet file could not be written or read.
     #[error("{}: {reason}", path.display())]
     Parquet {

@@ -12,7 +12,8 @@ pub enum DiskState {
     /// Writes and syncs keep up.
     #[default]
     Normal = 0,
-    /// A sync took longer than five flush intervals: more than the promised interval may be lost in a power cut.
+    /// A write or a sync took longer than five flush intervals, or half of the buffers wait: more than the promised interval
+    /// may be lost in a power cut, and when the buffers are full, lanes lose data and declare it.
     Slow = 1,
     /// Less than the margin is free: stop the recording, it still seals.
     NearlyFull = 2,

@@ -10,6 +10,7 @@ mod collect;
 mod command;
 mod disk;
 mod error;
+mod forecast;
 mod gap;
 mod hash;
 mod health;
@@ -17,18 +18,25 @@ mod journal;
 mod lane;
 mod lock;
 mod manifest;
+#[cfg(test)]
+mod model;
+mod origin;
 mod recorder;
 mod recover;
+mod report;
 pub mod schema;
 mod seal;
 mod table_file;
 pub mod tables;
+#[cfg(test)]
+mod trouble;
 mod verify;
 mod video;
 
 pub use catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
 pub use command::{CommandError, RecordCommand};
 pub use error::RecordError;
+pub use forecast::Forecast;
 pub use gap::{Gap, GapCause, GapUnit};
 pub use health::{DiskState, LaneHealth, RecorderHealth, VideoHealth};
 pub use lane::{BlockStamp, FrameStamp, LANE_BLOCKS, LANE_FRAMES, RecordLane};
@@ -38,6 +46,8 @@ pub use manifest::{
 };
 pub use recorder::{Recorder, SealReport};
 pub use recover::{RecoverReport, is_recording, recover, unfinished};
+pub use report::report;
 pub use schema::{Column, RowWriter, ScalarKind, TableSchema};
 pub use table_file::{KeypointRows, TableFile, keypoint_rows};
 pub use verify::{ArrayAccount, CameraAccount, ColumnStats, Percentiles, VerifyReport, VideoAccount, verify};
+pub use video::{count_frames, raw_video_arguments};

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
+use mimicd_device::Span;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,15 +20,17 @@ use super::catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
 use super::collect::{BUFFER_BYTES, CollectState, Collector, Command, Start};
 use super::disk::{Disk, OsDisk};
 use super::error::RecordError;
+use super::forecast::{self, Forecast};
 use super::health::{DiskState, LaneHealth, RecorderHealth, Shared};
 use super::journal::{JournalFiles, JournalReady, JournalStep, Unsynced, journal_folder, remove_journal_folder};
 use super::lane::{LaneShared, RecordLane, StreamNames, lane};
 use super::lock::FolderLock;
 use super::manifest::{MANIFEST, Manifest, RecordingInfo, RunEntry, Stage};
-use super::recover::recover_held;
+use super::origin::{ArrayOrigin, Origin};
+use super::recover::{newest_ns, newest_trigger, recover_held, seal_rest};
 use super::schema::TableSchema;
 use super::seal::{Sealer, lock};
-use super::video::Feeder;
+use super::video::{Feeder, keep_durable};
 use crate::config::{RecordConfig, VideoCodec};
 
 /// Pause before a refused write is tried again.
@@ -44,6 +47,7 @@ pub struct Recorder {
     disk: Arc<dyn Disk>,
     catalog: Arc<Catalog>,
     names: Arc<StreamNames>,
+    origin: Arc<Origin>,
     manifest: Arc<Mutex<Manifest>>,
     health: Arc<Shared>,
     disk_stalled: Arc<AtomicBool>,
@@ -55,9 +59,10 @@ pub struct Recorder {
 
 struct Threads {
     collector: JoinHandle<Result<(), RecordError>>,
-    journal: JoinHandle<()>,
+    journal: JoinHandle<Result<(), RecordError>>,
     sealer: JoinHandle<Result<(), RecordError>>,
     sync: JoinHandle<()>,
+    videos: Option<JoinHandle<()>>,
     stop: Arc<Stop>,
 }
 
@@ -65,6 +70,7 @@ struct Threads {
 #[derive(Default)]
 struct Stop {
     sync: AtomicBool,
+    videos: Arc<AtomicBool>,
     give_up: AtomicBool,
 }
 
@@ -88,6 +94,19 @@ pub struct SealReport {
 }
 
 impl Recorder {
+    /// How long the disk would last, before a recording begins.
+    ///
+    /// # Errors
+    /// When tables clash or the disk does not say how much is free.
+    pub fn forecast(
+        config: &RecordConfig,
+        tables: Vec<TableSchema>,
+        cameras: Vec<CameraInfo>,
+        arrays: Vec<ArrayInfo>,
+    ) -> Result<Forecast, RecordError> {
+        forecast::on_disk(&OsDisk, config, &Catalog::new(tables, cameras, arrays)?)
+    }
+
     /// Begins a recording in a new folder under `config.folder`.
     ///
     /// `tables` are the caller's and [`standard_tables`](super::schema::standard_tables); the frames and gaps tables are
@@ -103,9 +122,20 @@ impl Recorder {
         cameras: Vec<CameraInfo>,
         arrays: Vec<ArrayInfo>,
     ) -> Result<Self, RecordError> {
+        Self::start_on(Arc::new(OsDisk), config, info, tables, cameras, arrays)
+    }
+
+    /// As [`start`](Self::start), on any disk.
+    pub(super) fn start_on(
+        disk: Arc<dyn Disk>,
+        config: &RecordConfig,
+        info: RecordingInfo,
+        tables: Vec<TableSchema>,
+        cameras: Vec<CameraInfo>,
+        arrays: Vec<ArrayInfo>,
+    ) -> Result<Self, RecordError> {
         let catalog = Catalog::new(tables, cameras, arrays)?;
         let folder = config.folder.join(&info.recording);
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         disk.create_folder(&folder).map_err(|error| RecordError::file(&folder, "create", error))?;
         let held = FolderLock::take(&folder)?;
         if folder.join(MANIFEST).exists() {
@@ -142,12 +172,13 @@ impl Recorder {
         held: FolderLock,
     ) -> Result<Self, RecordError> {
         let start = Start { epoch: manifest.sealed_epochs, segment: 0, sequence: manifest.next_sequence };
+        let free_bytes = disk.free_bytes(&folder).map_err(|error| RecordError::file(&folder, "read", error))?;
+        if let Err(error) = has_room(&*disk, config, &folder, free_bytes, &manifest.catalog) {
+            std::fs::remove_dir(&folder).ok(); // Only an empty one: a recording that goes on is not touched.
+            return Err(error);
+        }
         for part in [folder.clone(), journal_folder(&folder), folder.join("tables"), folder.join("video")] {
             disk.create_folder(&part).map_err(|error| RecordError::file(&part, "create", error))?;
-        }
-        let free_bytes = disk.free_bytes(&folder).map_err(|error| RecordError::file(&folder, "read", error))?;
-        if free_bytes <= config.disk_margin_bytes {
-            return Err(RecordError::DiskFull { path: folder, free_bytes, margin_bytes: config.disk_margin_bytes });
         }
         manifest.store(&*disk, &folder)?;
         let above = folder.parent().unwrap_or(Path::new("."));
@@ -192,6 +223,7 @@ impl Recorder {
             disk,
             catalog,
             names,
+            origin: Arc::default(),
             manifest,
             health,
             disk_stalled,
@@ -200,6 +232,30 @@ impl Recorder {
             threads,
             _held: held,
         })
+    }
+
+    /// After [`resume`](Self::resume), for producers that count anew: lanes made from now on take `first_trigger` for the
+    /// first trigger and rig time 0, and put both where the recording stands, `now` being their beginning.
+    ///
+    /// # Errors
+    /// When what is there cannot be read.
+    pub fn go_on(&mut self, now: SystemTime, first_trigger: u64, period: Span) -> Result<(), RecordError> {
+        let manifest = lock(&self.manifest).clone();
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let elapsed = since.as_nanos() as i64 - manifest.info.started_unix_ns;
+        // The system's clock may have been set back: the recording's own never goes back.
+        let newest = newest_ns(&manifest).unwrap_or(0);
+        let time = elapsed.max(newest + period.nanos());
+        let (last, last_ns) = newest_trigger(&self.folder, &manifest)?.unwrap_or((-1, time - period.nanos()));
+        let missed = (time - last_ns) as f64 / period.nanos() as f64;
+        let next = last + (missed.round() as i64).max(1);
+        let arrays = self.catalog.arrays.iter().map(|array| {
+            let known = manifest.arrays.get(&array.table()).copied().unwrap_or_default();
+            ArrayOrigin::new(known.end as i64, known.end_ns)
+        });
+        let arrays = arrays.collect();
+        self.origin = Arc::new(Origin { time: Span::from_nanos(time), triggers: next - first_trigger as i64, arrays });
+        Ok(())
     }
 
     /// Where the recording lies.
@@ -218,7 +274,7 @@ impl Recorder {
     /// Another way in, for one producing thread.
     pub fn lane(&mut self, name: &str) -> RecordLane {
         let row_bytes = self.config.lane_kib << 10;
-        let (writer, reader) = lane(name, &self.catalog, &self.names, &self.disk_stalled, row_bytes);
+        let (writer, reader) = lane(name, &self.catalog, &self.names, &self.origin, &self.disk_stalled, row_bytes);
         self.lanes.push(Arc::clone(&reader.shared));
         self.commands.send(Command::Lane(reader)).ok(); // A collector that is gone is reported by seal().
         writer
@@ -246,9 +302,12 @@ impl Recorder {
     pub fn seal(self) -> Result<SealReport, RecordError> {
         let began = Instant::now();
         let lost = self.health().lost();
-        let Threads { collector, journal, sealer, sync, stop } = self.threads;
+        let Threads { collector, journal, sealer, sync, videos, stop } = self.threads;
         self.commands.send(Command::Stop).ok(); // A collector that is gone is reported by its join.
         let collected = collector.join().map_err(|_| RecordError::ThreadEnded { thread: "collector" });
+        stop.videos.store(true, Ordering::Release);
+        let videos =
+            videos.map_or(Ok(()), JoinHandle::join).map_err(|_| RecordError::ThreadEnded { thread: "video sync" });
         let deadline = Instant::now() + GIVE_UP;
         while !journal.is_finished() {
             if Instant::now() > deadline {
@@ -261,9 +320,13 @@ impl Recorder {
         stop.sync.store(true, Ordering::Release);
         let synced = sync.join().map_err(|_| RecordError::ThreadEnded { thread: "sync" });
         collected??;
-        journaled?;
+        journaled??;
         synced?;
-        sealed??;
+        videos?;
+        // Whatever stopped the sealing may have passed: the journal has everything, so it is tried once more.
+        if sealed?.is_err() {
+            seal_rest(&self.disk, &self.folder, &self.manifest)?;
+        }
         let mut manifest = lock(&self.manifest);
         manifest.stage = Stage::Sealed;
         if let Some(run) = manifest.runs.last_mut() {
@@ -273,6 +336,25 @@ impl Recorder {
         remove_journal_folder(&self.folder);
         Ok(report(&manifest, self.folder.clone(), lost, began.elapsed()))
     }
+}
+
+/// Whether the disk may be begun on.
+fn has_room(
+    disk: &dyn Disk,
+    config: &RecordConfig,
+    folder: &Path,
+    free_bytes: u64,
+    catalog: &Catalog,
+) -> Result<(), RecordError> {
+    let (path, minutes) = (folder.to_owned(), config.refuse_below_minutes);
+    if free_bytes <= config.disk_margin_bytes {
+        return Err(RecordError::DiskFull { path, free_bytes, margin_bytes: config.disk_margin_bytes });
+    }
+    let forecast = forecast::on_disk(disk, config, catalog)?;
+    if forecast.seconds() < 60.0 * f64::from(minutes) {
+        return Err(RecordError::DiskBudget { path, forecast, minutes });
+    }
+    Ok(())
 }
 
 fn report(manifest: &Manifest, folder: PathBuf, lost: u64, took: Duration) -> SealReport {
@@ -315,6 +397,10 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    fn flush(&self) -> Duration {
+        Duration::from_millis(u64::from(self.config.flush_millis))
+    }
+
     fn spawn(
         &self,
         collector: Collector,
@@ -329,20 +415,27 @@ impl Parts<'_> {
         let sealer = Sealer::new(Arc::clone(self.disk), self.folder, Arc::clone(self.manifest));
 
         let (health, halt) = (Arc::clone(self.health), Arc::clone(&stop));
-        let journal = spawn("rec-journal", move || run_journal(files, &todo, &recycle, &ready, &health, &halt))?;
+        let pace = Pace { slow: 5 * self.flush(), backlog: self.config.journal_buffer_mib / 2 };
+        let folder = self.folder.to_owned();
+        let journal = spawn("rec-journal", move || {
+            run_journal(files, &todo, &recycle, &ready, &health, &halt, pace)
+                .map_err(|error| RecordError::file(&journal_folder(&folder), "write", error))
+        })?;
         let health = Arc::clone(self.health);
         let sealer = spawn("rec-sealer", move || run_sealer(sealer, &sealing, &health))?;
         let watch = Watch {
             disk: Arc::clone(self.disk),
             folder: self.folder.to_owned(),
             health: Arc::clone(self.health),
-            flush: Duration::from_millis(u64::from(self.config.flush_millis)),
+            flush: self.flush(),
             margin_bytes: self.config.disk_margin_bytes,
         };
         let halt = Arc::clone(&stop);
         let sync = spawn("rec-sync", move || watch.run(&unsynced, &halt))?;
         let collector = spawn("rec-collector", move || collector.run())?;
-        Ok(Threads { collector, journal, sealer, sync, stop })
+        let has_videos = self.config.video != VideoCodec::None;
+        let videos = has_videos.then(|| keep_durable(self.folder, &stop.videos)).transpose()?;
+        Ok(Threads { collector, journal, sealer, sync, videos, stop })
     }
 }
 
@@ -354,7 +447,19 @@ fn spawn<T: Send + 'static>(
     thread.spawn(body).map_err(|error| RecordError::file(Path::new(name), "start thread", error))
 }
 
+/// When writing counts as slow.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// One write took longer.
+    slow: Duration,
+    /// More buffers wait.
+    backlog: usize,
+}
+
 /// Writes what the collector hands over; a refused write is tried again until it succeeds or the recording gives up.
+///
+/// # Errors
+/// What the system said last, when the recording gave up: what still waited is lost, and recovery declares it.
 fn run_journal(
     mut files: JournalFiles,
     todo: &Receiver<JournalStep>,
@@ -362,17 +467,20 @@ fn run_journal(
     ready: &Sender<JournalReady>,
     health: &Shared,
     stop: &Stop,
-) {
+    pace: Pace,
+) -> std::io::Result<()> {
     let mut done = Vec::new();
     for step in todo {
+        let began = Instant::now();
         while let Err(error) = files.step(&step, &mut done) {
             health.set_write_state(DiskState::of_error(&error));
             if stop.give_up.load(Ordering::Acquire) {
-                return;
+                return Err(error);
             }
             std::thread::sleep(RETRY);
         }
-        health.set_write_state(DiskState::Normal);
+        let is_slow = began.elapsed() > pace.slow || todo.len() > pace.backlog;
+        health.set_write_state(if is_slow { DiskState::Slow } else { DiskState::Normal });
         for item in done.drain(..) {
             ready.send(item).ok(); // The sealer may have stopped; the segments stay for recovery.
         }
@@ -382,6 +490,7 @@ fn run_journal(
             recycle.send(buffer).ok(); // The collector may already have ended.
         }
     }
+    Ok(())
 }
 
 /// Seals segments as they become complete.

@@ -64,6 +64,11 @@ pub fn scan(
     Ok(())
 }
 
+/// The error of a Parquet file that the library cannot read or write.
+pub fn unreadable(path: &Path, reason: impl ToString) -> RecordError {
+    RecordError::parquet(path, reason)
+}
+
 /// Whole numbers of a column, whatever their width; `None` where null. Nothing when the column is not there or no number.
 pub fn integers(batch: &RecordBatch, column: &str) -> Vec<Option<i64>> {
     let Some(array) = batch.column_by_name(column) else { return Vec::new() };

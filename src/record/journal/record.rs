@@ -58,8 +58,9 @@ impl RecordEncoder {
         self.record(out, Kind::Row, table, |out| out.extend_from_slice(row));
     }
 
-    pub(in crate::record) fn block(&mut self, out: &mut Vec<u8>, block: &SampleBlock, stamp: &BlockStamp) {
-        self.record(out, Kind::Block, u16::from(block.array.0), |out| block_payload(out, block, stamp));
+    /// Samples whose first has the index `first` in the recording.
+    pub(in crate::record) fn block(&mut self, out: &mut Vec<u8>, block: &SampleBlock, first: u64, stamp: &BlockStamp) {
+        self.record(out, Kind::Block, u16::from(block.array.0), |out| block_payload(out, block, first, stamp));
     }
 
     fn record(&mut self, out: &mut Vec<u8>, kind: Kind, stream: u16, payload: impl FnOnce(&mut Vec<u8>)) {
@@ -80,9 +81,9 @@ impl RecordEncoder {
 }
 
 /// `first, at_ns, nanos_per_sample, arrival_ns, integrity, channels, samples, zero`, then samples, then digital words.
-fn block_payload(out: &mut Vec<u8>, block: &SampleBlock, stamp: &BlockStamp) {
+fn block_payload(out: &mut Vec<u8>, block: &SampleBlock, first: u64, stamp: &BlockStamp) {
     let integrity = block.integrity | stamp.integrity;
-    out.extend_from_slice(&block.first.0.to_le_bytes());
+    out.extend_from_slice(&first.to_le_bytes());
     out.extend_from_slice(&RigTime::nanos(stamp.at).to_le_bytes());
     out.extend_from_slice(&stamp.nanos_per_sample.to_le_bytes());
     out.extend_from_slice(&block.arrival.nanos().to_le_bytes());

@@ -18,6 +18,7 @@ use mimicd_device::{Frame, Integrity, RigTime, SampleBlock, Span};
 use self::words::{WordReader, WordWriter};
 use super::catalog::{Catalog, TableId};
 use super::gap::{Gap, GapCause, GapUnit};
+use super::origin::Origin;
 use super::schema::RowWriter;
 use crate::stream;
 
@@ -61,6 +62,8 @@ pub(super) struct FrameItem {
 #[derive(Debug)]
 pub(super) struct BlockItem {
     pub(super) block: Arc<SampleBlock>,
+    /// Index of the first sample in the recording.
+    pub(super) first: u64,
     pub(super) stamp: BlockStamp,
 }
 
@@ -157,6 +160,7 @@ impl LaneReader {
 pub struct RecordLane {
     catalog: Arc<Catalog>,
     names: Arc<StreamNames>,
+    origin: Arc<Origin>,
     shared: Arc<LaneShared>,
     disk_stalled: Arc<AtomicBool>,
     rows: WordWriter,
@@ -172,6 +176,7 @@ pub(super) fn lane(
     name: &str,
     catalog: &Arc<Catalog>,
     names: &Arc<StreamNames>,
+    origin: &Arc<Origin>,
     disk_stalled: &Arc<AtomicBool>,
     row_bytes: usize,
 ) -> (RecordLane, LaneReader) {
@@ -183,6 +188,7 @@ pub(super) fn lane(
     let lane = RecordLane {
         catalog: Arc::clone(catalog),
         names: Arc::clone(names),
+        origin: Arc::clone(origin),
         shared: Arc::clone(&shared),
         disk_stalled: Arc::clone(disk_stalled),
         rows: row_writer,
@@ -199,7 +205,11 @@ impl RecordLane {
     /// Records one row of `table` at `at`; `fill` writes the columns in order. `false` when the lane is full: the row is
     /// lost, counted and declared.
     pub fn row(&mut self, table: TableId, at: RigTime, fill: impl FnOnce(&mut RowWriter<'_>)) -> bool {
+        let at = self.origin.time(at);
         let mut row = RowWriter::begin(&mut self.scratch, &self.catalog.tables[table.as_usize()], at.nanos());
+        if self.origin.moves() {
+            row = row.counted_from(&self.origin);
+        }
         fill(&mut row);
         row.end();
         self.declare_pending();
@@ -210,12 +220,22 @@ impl RecordLane {
     /// Declares a gap that the caller knows of.
     pub fn gap(&mut self, gap: &Gap<'_>) -> bool {
         let table = self.catalog.gaps_table();
+        let array = self.names.arrays.iter().position(|name| name == gap.stream);
+        let counted = |index: i64| match (gap.unit, array) {
+            (GapUnit::Triggers, _) => self.origin.trigger(index),
+            (GapUnit::Samples, Some(array)) => self.origin.sample(array, index),
+            _ => index,
+        };
+        let until = gap.until.map(|until| self.origin.time(until));
+        let gap = Gap { first: gap.first.map(counted), end: gap.end.map(counted), until, ..*gap };
         self.row(table, gap.at, |row| gap.write(row))
     }
 
     /// Records a frame: its row and, if the camera has a video, its image.
     pub fn frame(&mut self, frame: Arc<Frame>, stamp: FrameStamp) -> bool {
         let camera = frame.camera;
+        let trigger_index = stamp.trigger_index.map(|index| self.origin.trigger(index as i64) as u64);
+        let stamp = FrameStamp { trigger_index, at: self.origin.time(stamp.at), ..stamp };
         self.declare_pending();
         let taken = self.frames.push(FrameItem { frame, stamp }).is_ok();
         let index = stamp.trigger_index.map(|index| (index as i64, index as i64 + 1));
@@ -224,10 +244,14 @@ impl RecordLane {
 
     /// Records a block of samples.
     pub fn block(&mut self, block: Arc<SampleBlock>, stamp: BlockStamp) -> bool {
-        let (array, first, end) = (block.array, block.first.0 as i64, block.end().0 as i64);
+        let stamp = BlockStamp { at: self.origin.time(stamp.at), ..stamp };
+        let array = block.array;
+        self.origin.see_block(array.as_usize(), block.first.0 as i64, stamp.at, stamp.nanos_per_sample);
+        let first = self.origin.sample(array.as_usize(), block.first.0 as i64);
+        let end = first + block.len() as i64;
         let until = stamp.at + Span::from_nanos(((end - first) as f64 * stamp.nanos_per_sample) as i64);
         self.declare_pending();
-        let taken = self.blocks.push(BlockItem { block, stamp }).is_ok();
+        let taken = self.blocks.push(BlockItem { block, first: first as u64, stamp }).is_ok();
         self.count(taken, LossStream::Array(array.0), stamp.at, until, Some((first, end)))
     }
 
@@ -239,6 +263,11 @@ impl RecordLane {
     /// Whether a frame would be taken now, for a producer that may wait.
     pub fn has_room_for_frame(&self) -> bool {
         self.frames.vacant() > 0
+    }
+
+    /// Blocks that would be taken now.
+    pub fn blocks_vacant(&self) -> usize {
+        self.blocks.vacant()
     }
 
     /// Items lost on this lane so far.
@@ -312,7 +341,8 @@ mod tests {
         let catalog = Arc::new(Catalog::new(vec![table], vec![], vec![]).unwrap());
         let names = Arc::new(StreamNames::new(&catalog));
         let id = catalog.table("t").unwrap();
-        let (mut lane, mut reader) = lane("test", &catalog, &names, &Arc::new(AtomicBool::new(false)), 1);
+        let (mut lane, mut reader) =
+            lane("test", &catalog, &names, &Arc::default(), &Arc::new(AtomicBool::new(false)), 1);
         let put = |lane: &mut RecordLane, t| lane.row(id, RigTime::from_nanos(t), |row| row.f64s([0.5; 16]));
         let mut taken = 0;
         while put(&mut lane, taken) {
@@ -323,18 +353,25 @@ mod tests {
         for _ in 0..taken {
             assert_eq!(reader.row(&mut bytes), Some(id));
         }
+        // A gap row is smaller than the table's rows, so one may have found room already.
+        let mut lost = 0;
+        let mut first = None;
+        let mut take_gaps = |reader: &mut LaneReader, bytes: &mut Vec<u8>| loop {
+            let Some(table) = reader.row(bytes) else { return false };
+            if table == id {
+                return true;
+            }
+            assert_eq!(table, catalog.gaps_table());
+            let mut gap = super::super::schema::RowReader::new(bytes);
+            let at = gap.i64().unwrap();
+            first.get_or_insert(at);
+            assert_eq!((gap.text(), gap.text()), (Some("t"), Some("rows")));
+            let (_, _, count) = (gap.i64(), gap.i64(), gap.i64());
+            lost += count.unwrap();
+        };
+        assert!(!take_gaps(&mut reader, &mut bytes));
         assert!(put(&mut lane, taken + 2));
-        // The first loss may find room for its (small) declaration before the second happens.
-        let mut declared = 0;
-        while reader.row(&mut bytes) == Some(catalog.gaps_table()) {
-            let mut gap = super::super::schema::RowReader::new(&bytes);
-            assert_eq!((gap.i64(), gap.text(), gap.text()), (Some(taken + declared), Some("t"), Some("rows")));
-            let (_first, _end) = (gap.i64(), gap.i64());
-            declared += gap.i64().unwrap();
-        }
-        assert_eq!(declared, 2);
-        let mut row = super::super::schema::RowReader::new(&bytes);
-        assert_eq!(row.i64(), Some(taken + 2));
-        assert_eq!(lane.lost(), 2);
+        assert!(take_gaps(&mut reader, &mut bytes), "the row follows the gaps");
+        assert_eq!((first, lost, lane.lost()), (Some(taken), 2, 2));
     }
 }

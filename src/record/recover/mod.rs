@@ -174,6 +174,17 @@ fn remove_left_over(disk: &dyn Disk, folder: &Path, sealed_epochs: u32) -> Resul
     Ok(gone.len())
 }
 
+/// Seals what a running recording's own sealer left behind; the caller holds the folder and nobody writes any more.
+pub(super) fn seal_rest(
+    disk: &Arc<dyn Disk>,
+    folder: &Path,
+    manifest: &Arc<Mutex<Manifest>>,
+) -> Result<(), RecordError> {
+    let sealed_epochs = lock(manifest).sealed_epochs;
+    remove_left_over(&**disk, folder, sealed_epochs)?;
+    seal_epochs(disk, folder, manifest).map(|_| ())
+}
+
 /// Seals every epoch that still has its journal; returns how many.
 fn seal_epochs(disk: &Arc<dyn Disk>, folder: &Path, manifest: &Arc<Mutex<Manifest>>) -> Result<u32, RecordError> {
     let journal = journal_folder(folder);
@@ -250,8 +261,21 @@ fn flush_nanos(manifest: &Manifest) -> i64 {
 }
 
 /// Largest `t_ns` of all parts.
-fn newest_ns(manifest: &Manifest) -> Option<i64> {
+pub(super) fn newest_ns(manifest: &Manifest) -> Option<i64> {
     manifest.tables.values().flat_map(|table| &table.parts).map(|part| part.t_ns.1).max()
+}
+
+/// The newest trigger that any table knows, and its rig time.
+pub(super) fn newest_trigger(folder: &Path, manifest: &Manifest) -> Result<Option<(i64, i64)>, RecordError> {
+    let mut newest = None;
+    for table in ["triggers", FRAMES] {
+        tables::scan(folder, manifest, table, &["t_ns", "trigger_index"], |batch| {
+            let [times, indices] = ["t_ns", "trigger_index"].map(|name| tables::integers(batch, name));
+            newest =
+                indices.into_iter().zip(times).filter_map(|(index, time)| Some((index?, time?))).chain(newest).max();
+        })?;
+    }
+    Ok(newest)
 }
 
 /// Whether `folder` looks like a recording at all.

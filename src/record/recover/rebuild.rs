@@ -25,7 +25,7 @@ pub(super) fn manifest(disk: &dyn Disk, folder: &Path) -> Option<Manifest> {
     let open = headers.iter().filter(|header| header.in_epoch == 0).map(|header| header.epoch).min();
     let after_parts = parts.values().flatten().map(|part| part.epoch + 1).max().unwrap_or(0);
     manifest.sealed_epochs = open.unwrap_or(after_parts);
-    manifest.next_sequence = headers.iter().map(|header| header.first_sequence).max().unwrap_or(0);
+    manifest.next_sequence = headers.iter().map(|header| header.first_sequence).min().unwrap_or(0);
     for (table, mut parts) in parts {
         parts.retain(|part| part.epoch < manifest.sealed_epochs);
         let rows = parts.iter().map(|part| part.rows).sum();

@@ -1,6 +1,7 @@
 //! Journal rows: `t_ns` and the columns in order, little-endian, packed; text with a 16-bit length.
 
 use super::{ABSENT_I64, ScalarKind, TableSchema};
+use crate::record::origin::Origin;
 
 /// The longest text of a row; longer text is cut at a character boundary.
 pub(crate) const TEXT_BYTES_MAX: usize = 1_000;
@@ -16,12 +17,16 @@ pub struct RowWriter<'a> {
     bytes: &'a mut Vec<u8>,
     schema: &'a TableSchema,
     column: usize,
+    /// Where a recording that goes on stands; the row's counts are moved there.
+    origin: Option<&'a Origin>,
+    /// What the row's `array` column says, for its `sample_index`.
+    array: Option<usize>,
 }
 
 macro_rules! values {
-    ($(#[$one_doc:meta])* $one:ident, $(#[$many_doc:meta])* $many:ident, $value:ty, $kind:ident) => {
+    ($(#[$one_doc:meta])* $vis:vis $one:ident, $(#[$many_doc:meta])* $many:ident, $value:ty, $kind:ident) => {
         $(#[$one_doc])*
-        pub fn $one(&mut self, value: $value) {
+        $vis fn $one(&mut self, value: $value) {
             self.next(ScalarKind::$kind, 1);
             self.bytes.extend_from_slice(&value.to_le_bytes());
         }
@@ -42,7 +47,12 @@ impl<'a> RowWriter<'a> {
     pub(crate) fn begin(bytes: &'a mut Vec<u8>, schema: &'a TableSchema, t_ns: i64) -> Self {
         bytes.clear();
         bytes.extend_from_slice(&t_ns.to_le_bytes());
-        Self { bytes, schema, column: 0 }
+        Self { bytes, schema, column: 0, origin: None, array: None }
+    }
+
+    /// The same row, of a producer that counts from `origin`.
+    pub(in crate::record) fn counted_from(self, origin: &'a Origin) -> Self {
+        Self { origin: Some(origin), ..self }
     }
 
     /// Ends the row.
@@ -74,39 +84,68 @@ impl<'a> RowWriter<'a> {
 
     values!(
         /// A signed 16-bit value.
-        i16,
+        plain_i16,
         /// A list of signed 16-bit values.
         i16s, i16, I16);
     values!(
         /// A signed 32-bit value.
-        i32,
+        pub i32,
         /// A list of signed 32-bit values.
         i32s, i32, I32);
     values!(
         /// A signed 64-bit value.
-        i64,
+        plain_i64,
         /// A list of signed 64-bit values.
         i64s, i64, I64);
     values!(
         /// An unsigned 16-bit value.
-        u16,
+        pub u16,
         /// A list of unsigned 16-bit values.
         u16s, u16, U16);
     values!(
         /// An unsigned 32-bit value.
-        u32,
+        pub u32,
         /// A list of unsigned 32-bit values.
         u32s, u32, U32);
     values!(
         /// A 32-bit float.
-        f32,
+        pub f32,
         /// A list of 32-bit floats.
         f32s, f32, F32);
     values!(
         /// A 64-bit float.
-        f64,
+        pub f64,
         /// A list of 64-bit floats.
         f64s, f64, F64);
+
+    /// A signed 16-bit value.
+    pub fn i16(&mut self, value: i16) {
+        if self.name() == Some("array") {
+            self.array = usize::try_from(value).ok();
+        }
+        self.plain_i16(value);
+    }
+
+    /// A signed 64-bit value.
+    pub fn i64(&mut self, value: i64) {
+        let value = self.counted(value);
+        self.plain_i64(value);
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.schema.columns.get(self.column).map(|column| column.name.as_str())
+    }
+
+    /// Indices and instants of a producer, as the recording counts them.
+    fn counted(&self, value: i64) -> i64 {
+        let Some(origin) = self.origin.filter(|_| value != ABSENT_I64) else { return value };
+        match (self.name(), self.array) {
+            (Some("trigger_index"), _) if value >= 0 => origin.trigger(value),
+            (Some("reference_t_ns"), _) => value + origin.time.nanos(),
+            (Some("sample_index"), Some(array)) => origin.sample(array, value),
+            _ => value,
+        }
+    }
 
     /// A signed 64-bit value that may be absent.
     pub fn i64_or_absent(&mut self, value: Option<i64>) {

@@ -28,7 +28,8 @@ pub(super) struct Sealer {
     catalog: Arc<Catalog>,
     manifest: Arc<Mutex<Manifest>>,
     open: OpenEpoch,
-    next_sequence: Option<u64>,
+    /// Number that the next record must have: where it is larger, records are lost, the very first ones included.
+    next_sequence: u64,
 }
 
 /// What the epoch has so far. Everything here is made anew when the epoch is sealed again after a crash.
@@ -105,12 +106,12 @@ impl SampleRuns {
 impl Sealer {
     /// A sealer that goes on where `manifest` ends.
     pub(super) fn new(disk: Arc<dyn Disk>, folder: &Path, manifest: Arc<Mutex<Manifest>>) -> Self {
-        let (catalog, epoch) = {
+        let (catalog, epoch, sequence) = {
             let manifest = lock(&manifest);
-            (Arc::new(manifest.catalog.clone()), manifest.sealed_epochs)
+            (Arc::new(manifest.catalog.clone()), manifest.sealed_epochs, manifest.next_sequence)
         };
         let open = OpenEpoch::new(&catalog, epoch);
-        Self { disk, folder: folder.to_owned(), catalog, manifest, open, next_sequence: None }
+        Self { disk, folder: folder.to_owned(), catalog, manifest, open, next_sequence: sequence }
     }
 
     /// Takes a complete segment in.
@@ -124,10 +125,8 @@ impl Sealer {
         let bytes = self.disk.read(path).map_err(|error| RecordError::file(path, "read", error))?;
         let mut segment = Segment::new(&bytes);
         while let Some(record) = segment.next() {
-            if let Some(expected) = self.next_sequence {
-                self.open.records_lost += record.sequence.saturating_sub(expected);
-            }
-            self.next_sequence = Some(record.sequence + 1);
+            self.open.records_lost += record.sequence.saturating_sub(self.next_sequence);
+            self.next_sequence = record.sequence + 1;
             match record.content {
                 Content::Header(_) => {}
                 Content::Row(table, row) => self.row(table, row)?,
@@ -172,7 +171,7 @@ impl Sealer {
             }
             manifest.gaps.extend(open.gaps);
             manifest.journal_bytes_lost += open.bytes_lost;
-            manifest.next_sequence = manifest.next_sequence.max(self.next_sequence.unwrap_or(0));
+            manifest.next_sequence = manifest.next_sequence.max(self.next_sequence);
             manifest.sealed_epochs = epoch + 1;
             manifest.store(&*self.disk, &self.folder)?;
         }

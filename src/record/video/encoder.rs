@@ -114,11 +114,17 @@ const fn pixel_format(format: PixelFormat) -> &'static str {
 }
 
 fn input_arguments(camera: &CameraInfo) -> Vec<String> {
+    let general = ["-hide_banner", "-loglevel", "error", "-nostdin", "-y"].map(str::to_owned);
+    let pipe = ["-i", "pipe:0"].map(str::to_owned);
+    general.into_iter().chain(raw_video_arguments(camera)).chain(pipe).collect()
+}
+
+/// What ffmpeg must be told before it reads a camera's frames as they are.
+pub fn raw_video_arguments(camera: &CameraInfo) -> Vec<String> {
     let size = format!("{}x{}", camera.width_px, camera.height_px);
     let rate = camera.rate_hz.to_string();
-    let input = ["-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-f", "rawvideo"];
-    let layout = ["-pix_fmt", pixel_format(camera.format), "-s", &size, "-r", &rate, "-i", "pipe:0"];
-    input.iter().chain(&layout).map(ToString::to_string).collect()
+    let layout = ["-f", "rawvideo", "-pix_fmt", pixel_format(camera.format), "-s", &size, "-r", &rate];
+    layout.map(str::to_owned).to_vec()
 }
 
 /// One second of frames between key frames, one-second clusters, flushed as they come: a cut file keeps all but its end.
@@ -145,7 +151,10 @@ fn output_arguments(config: &RecordConfig, camera: &CameraInfo) -> Vec<String> {
 }
 
 /// Frames in a finished file: packets of the video stream, or bytes over frame size in raw mode.
-pub(in crate::record) fn count_frames(ffprobe: &str, path: &Path, camera: &CameraInfo) -> Result<u64, RecordError> {
+///
+/// # Errors
+/// When the file cannot be read or the counting program `ffprobe` cannot be started.
+pub fn count_frames(ffprobe: &str, path: &Path, camera: &CameraInfo) -> Result<u64, RecordError> {
     if path.extension().is_some_and(|extension| extension == "raw") {
         let bytes = std::fs::metadata(path).map_err(|error| RecordError::file(path, "read", error))?.len();
         let pixels = u64::from(camera.width_px) * u64::from(camera.height_px);

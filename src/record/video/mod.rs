@@ -6,6 +6,9 @@
 
 mod encoder;
 mod feeder;
+mod sync;
 
-pub(super) use encoder::{count_frames, is_closed, part_of};
+pub use encoder::{count_frames, raw_video_arguments};
+pub(super) use encoder::{is_closed, part_of};
 pub(super) use feeder::{Feeder, FinishedPart, Offer};
+pub(super) use sync::keep_durable;

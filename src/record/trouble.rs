@@ -1,0 +1,247 @@
+//! The recorder on a disk that is full, failing or slow: the producing thread does not feel it, the state has a name, and
+//! whatever is lost is declared.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use mimicd_device::{ArrayIndex, Integrity, RigTime, SampleBlock, SampleIndex};
+
+use super::disk::{Disk, DiskFile, OsDisk};
+use super::manifest::{Manifest, Stage};
+use super::recover::recover;
+use super::schema::{Column, ScalarKind, TableSchema};
+use super::verify::verify;
+use super::{ArrayInfo, BlockStamp, DiskState, Recorder, RecordingInfo};
+use crate::config::{RecordConfig, VideoCodec};
+
+const CHANNELS: usize = 64;
+const BLOCK: usize = 300;
+const STEP: Duration = Duration::from_millis(10);
+/// Raw bytes a second that the tests record.
+const RATE: f64 = 2.0 * CHANNELS as f64 * 30_000.0;
+
+/// What is wrong with the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Trouble {
+    None,
+    Full,
+    Failing,
+    /// Takes half of the rate at which data comes.
+    HalfRate,
+}
+
+struct TroubledDisk(Arc<Troubled>);
+
+struct Troubled {
+    now: AtomicU8,
+    free_at: Mutex<Instant>,
+}
+
+impl Troubled {
+    fn set(&self, trouble: Trouble) {
+        self.now.store(trouble as u8, Ordering::SeqCst);
+    }
+
+    fn suffer(&self, bytes: usize) -> io::Result<()> {
+        match self.now.load(Ordering::SeqCst) {
+            1 => Err(io::Error::from_raw_os_error(28)), // ENOSPC
+            2 => Err(io::Error::from_raw_os_error(5)),  // EIO
+            3 => {
+                let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+                let until = (*free_at).max(Instant::now()) + Duration::from_secs_f64(bytes as f64 / (RATE / 2.0));
+                *free_at = until;
+                drop(free_at);
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+struct TroubledFile(Arc<dyn DiskFile>, Arc<Troubled>);
+
+impl DiskFile for TroubledFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.1.suffer(bytes.len())?;
+        self.0.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.1.suffer(0)?;
+        self.0.sync()
+    }
+}
+
+impl Disk for TroubledDisk {
+    fn create(&self, path: &Path, reserve_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.suffer(0)?;
+        Ok(Arc::new(TroubledFile(OsDisk.create(path, reserve_bytes)?, Arc::clone(&self.0))))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        OsDisk.read(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.suffer(0)?;
+        OsDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        self.0.suffer(0)?;
+        OsDisk.sync_folder(path)
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.0.suffer(0)?;
+        OsDisk.create_folder(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list(path)
+    }
+
+    fn list_folders(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        OsDisk.list_folders(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        OsDisk.free_bytes(path)
+    }
+}
+
+struct Outcome {
+    _home: tempfile::TempDir,
+    folder: PathBuf,
+    states: Vec<DiskState>,
+    /// Time that the producing thread spent in each step, before and during the trouble.
+    calm: Vec<Duration>,
+    troubled: Vec<Duration>,
+    lost: u64,
+}
+
+/// One second in peace, `length` in trouble, then peace (or not) for a second; sealed if it can be.
+fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
+    let home = tempfile::tempdir().expect("a folder");
+    let troubled = Arc::new(Troubled { now: AtomicU8::new(0), free_at: Mutex::new(Instant::now()) });
+    let config = RecordConfig {
+        folder: home.path().to_owned(),
+        video: VideoCodec::None,
+        part_seconds: 1,
+        segment_millis: 200,
+        flush_millis: 50,
+        lane_kib: 256,
+        journal_buffer_mib: 3,
+        disk_margin_bytes: 0,
+        ..RecordConfig::default()
+    };
+    let info = RecordingInfo::new("rat", "trouble", SystemTime::now(), serde_json::json!({}));
+    let table =
+        TableSchema::new("steps", "One row a step.", vec![Column::scalar("step", ScalarKind::I64, "", "Which.")]);
+    let arrays =
+        vec![ArrayInfo { name: "A".to_owned(), channels: CHANNELS, rate_hz: 30_000.0, gain_uv_per_bit: 0.195 }];
+    let disk: Arc<dyn Disk> = Arc::new(TroubledDisk(Arc::clone(&troubled)));
+    let mut recorder = Recorder::start_on(disk, &config, info, vec![table], vec![], arrays).expect("starts");
+    let folder = recorder.folder().to_owned();
+    let steps = recorder.table("steps").expect("the table is there");
+    let mut lane = recorder.lane("trouble");
+    let (mut states, mut calm, mut in_trouble) = (Vec::new(), Vec::new(), Vec::new());
+    let began = Instant::now();
+    let (from, until) = (Duration::from_secs(1), Duration::from_secs(1) + length);
+    let end = until + Duration::from_secs(1);
+    let blocks: Vec<_> = (0..(end.as_millis() / STEP.as_millis()) as u64).map(block).collect();
+    for (step, block) in (0_i64..).zip(blocks) {
+        let elapsed = STEP * step as u32;
+        std::thread::sleep(elapsed.saturating_sub(began.elapsed()));
+        let is_trouble = elapsed >= from && (elapsed < until || !heals);
+        troubled.set(if is_trouble { trouble } else { Trouble::None });
+        let at = RigTime::from_nanos(step * STEP.as_nanos() as i64);
+        let before = Instant::now();
+        lane.row(steps, at, |row| row.i64(step));
+        lane.block(block, BlockStamp { at, nanos_per_sample: 1e9 / 30_000.0, integrity: Integrity::empty() });
+        let took = before.elapsed();
+        if is_trouble { &mut in_trouble } else { &mut calm }.push(took);
+        let state = recorder.health().disk;
+        if states.last() != Some(&state) {
+            states.push(state);
+        }
+    }
+    let lost = lane.lost();
+    drop(lane);
+    let sealed = recorder.seal();
+    assert_eq!(sealed.is_ok(), heals, "{:?}", sealed.err());
+    Outcome { _home: home, folder, states, calm, troubled: in_trouble, lost }
+}
+
+fn block(step: u64) -> Arc<SampleBlock> {
+    let mut block = SampleBlock::with_capacity(ArrayIndex(0), CHANNELS, BLOCK);
+    block.first = SampleIndex(step * BLOCK as u64);
+    block.samples.extend((0..CHANNELS * BLOCK).map(|k| (k as i16).wrapping_mul(31) % 200));
+    block.digital.resize(BLOCK, 0);
+    Arc::new(block)
+}
+
+fn share(mut times: Vec<Duration>, share: f64) -> f64 {
+    times.sort_unstable();
+    times[((times.len() as f64 * share) as usize).min(times.len() - 1)].as_secs_f64() * 1e6
+}
+
+fn check(outcome: &Outcome, what: &str, state: DiskState) {
+    let [calm, troubled] = [&outcome.calm, &outcome.troubled].map(|times| {
+        let at = |of| share(times.clone(), of);
+        format!("p50 {:.1} p99 {:.1} max {:.0} us", at(0.5), at(0.99), at(1.0))
+    });
+    println!(
+        "{what}: lane call in peace {calm}; in trouble {troubled}; {} items lost; {:?}",
+        outcome.lost, outcome.states
+    );
+    assert!(outcome.states.contains(&state), "{what}: the state is named: {:?}", outcome.states);
+    // A disk that says no for seconds must not hold a producer that long.
+    assert!(share(outcome.troubled.clone(), 1.0) < 500_000.0, "{what}: a lane call waited for the disk");
+    let verdict = verify(&outcome.folder).expect("verifies");
+    assert!(verdict.ok(), "{what}: {verdict}");
+    let gaps = Manifest::open(&outcome.folder).expect("a manifest").gaps;
+    let declared: i64 = gaps.iter().filter(|gap| gap.stream == "ephys_A").filter_map(|gap| gap.count).sum();
+    assert!(outcome.lost > 0 && declared > 0, "{what}: the trouble was too short to cost anything");
+    assert!(gaps.iter().any(|gap| gap.cause == "disk_failing"), "{what}: the cause is named: {gaps:?}");
+}
+
+#[test]
+fn a_full_disk_that_has_room_again() {
+    check(&run(Trouble::Full, Duration::from_millis(2_500), true), "ENOSPC", DiskState::Full);
+}
+
+#[test]
+fn a_disk_with_errors_that_pass() {
+    check(&run(Trouble::Failing, Duration::from_millis(2_500), true), "EIO", DiskState::Failing);
+}
+
+#[test]
+fn a_disk_at_half_the_rate() {
+    check(&run(Trouble::HalfRate, Duration::from_secs(5), true), "half rate", DiskState::Slow);
+}
+
+/// A disk that stays full: the recording cannot be sealed and says so; once there is room, recovery makes it valid.
+#[test]
+fn a_disk_that_stays_full() {
+    if std::env::var_os("MIMICD_LONG").is_none() {
+        println!("skipped: waits for a disk that never has room; set MIMICD_LONG=1");
+        return;
+    }
+    let outcome = run(Trouble::Full, Duration::from_millis(1_000), false);
+    assert_eq!(Manifest::open(&outcome.folder).expect("a manifest").stage, Stage::Recording);
+    assert!(recover(&outcome.folder).expect("recovers").was_unfinished);
+    let verdict = verify(&outcome.folder).expect("verifies");
+    assert!(verdict.ok(), "{verdict}");
+    let gaps = Manifest::open(&outcome.folder).expect("a manifest").gaps;
+    assert!(gaps.iter().any(|gap| gap.stream == "recording" && gap.cause == "killed"), "{gaps:?}");
+}
