@@ -36,7 +36,7 @@ const DRIVERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates that only some places may name.
-const CONFINED: [(&str, &[&str]); 8] = [
+const CONFINED: [(&str, &[&str]); 9] = [
     ("tokio", &["src/panel", "src/supervisor"]),
     ("axum", &["src/panel"]),
     ("ort", &["src/pose", "src/imitation", "src/encoding"]),
@@ -44,6 +44,7 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("arrow", &["src/record", "src/export", "src/encoding"]),
     ("parquet", &["src/record", "src/export", "src/encoding"]),
     ("ringbuf", &["src/stream"]),
+    ("rust_hdf5", &["src/export", "src/body", "src/encoding"]),
     ("v4l", &["drivers/hw"]),
 ];
 

@@ -7,6 +7,7 @@ mod check;
 mod ctl;
 mod daemon;
 mod demo;
+mod export;
 mod replay;
 
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ enum Command {
     /// The animal's body: fit a subject, register recordings.
     #[command(subcommand)]
     Body(body::BodyCommand),
+    /// Write a recording in another format: Parquet data set, NWB, Open Ephys, SpikeGLX, campy, CSV.
+    Export(export::Options),
     /// Recordings that are there.
     #[command(flatten)]
     Record(crate::record::RecordCommand),
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Body(command) => body::run(&command),
         Command::Replay(options) => replay::run(&options),
+        Command::Export(options) => export::run(&options),
         Command::Record(command) => well(command.run(&mut std::io::stdout())),
         Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {
             println!("{text}");
