@@ -2,18 +2,16 @@
 //!
 //! The test binary starts itself again as the one to be killed. `MIMICD_LONG=1` kills 200 times instead of 20.
 
-mod record_support;
-
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::support::{Feed, arrays, cameras, config, start, tables};
 use mimicd::config::VideoCodec;
 use mimicd::record::{Catalog, Manifest, Recorder, Stage, recover, unfinished, verify};
 use rand::{RngExt as _, SeedableRng as _};
-use record_support::{Feed, arrays, cameras, config, start, tables};
 
 const STEP: Duration = Duration::from_millis(2);
 /// 250 ms of steps.
@@ -38,7 +36,7 @@ fn killed_child() {
         let step = feed.trigger;
         feed.step(&[step % 11 != 3, true], step % 17 != 5);
         if step % 11 == 3 {
-            let at = mimicd_device::RigTime::from_nanos(step as i64 * record_support::PERIOD.nanos());
+            let at = mimicd_device::RigTime::from_nanos(step as i64 * super::support::PERIOD.nanos());
             let (unit, cause) = (mimicd::record::GapUnit::Triggers, mimicd::record::GapCause::Device);
             let (first, end) = (step as i64, step as i64 + 1);
             feed.lane.gap(&mimicd::record::Gap::range("frames/cam0", unit, first, end, at, cause));
@@ -76,7 +74,7 @@ fn run_and_kill(home: &Path, millis: u64) {
 
 fn child(home: &Path, video: bool) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "killed_child", "--nocapture"]).env("MIMICD_CRASH_FOLDER", home);
+    command.args(["--exact", "crash::killed_child", "--nocapture"]).env("MIMICD_CRASH_FOLDER", home);
     if video {
         command.env("MIMICD_CRASH_VIDEO", "1");
     }
@@ -101,7 +99,7 @@ fn check(home: &Path, what: &str) {
     let manifest = Manifest::open(&folder).unwrap();
     assert_eq!(manifest.stage, Stage::Recovered);
     assert!(manifest.gaps.iter().any(|gap| gap.stream == "recording" && gap.cause == "killed"), "{what}: undeclared");
-    let saved = report.saved_until_ns.unwrap_or(0) / record_support::PERIOD.nanos();
+    let saved = report.saved_until_ns.unwrap_or(0) / super::support::PERIOD.nanos();
     let made = progress(home);
     assert!(made <= saved as u64 + 1 + LOST_STEPS_MAX, "{what}: {made} steps made, {saved} saved");
     assert!(!folder.join("journal").exists(), "{what}");

@@ -1,5 +1,4 @@
 //! A small rig that the recorder's tests record: two cameras, one array, one table of the tests' own.
-#![allow(dead_code, reason = "every test binary uses its own part")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +18,6 @@ pub(crate) const RATE_HZ: f64 = 3_000.0;
 pub(crate) const CHANNELS: usize = 8;
 pub(crate) const BLOCK: usize = 60;
 pub(crate) const CAMERAS: usize = 2;
-pub(crate) const BLOCKS_PER_TRIGGER: u64 = 1;
 pub(crate) const PERIOD: Span = Span::from_millis(20);
 pub(crate) const STAGES: [&str; 3] = ["arrival", "pose", "action"];
 

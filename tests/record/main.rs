@@ -1,0 +1,11 @@
+//! The recorder from outside: what goes in comes out, in our tables and in other people's formats, whatever happens.
+
+mod crash;
+mod daemon;
+mod docs;
+mod exports;
+mod golden;
+mod readers;
+mod roundtrip;
+mod support;
+mod twin;
