@@ -8,6 +8,8 @@ mod ctl;
 mod daemon;
 mod demo;
 mod export;
+mod encode;
+mod published;
 mod replay;
 
 use std::path::PathBuf;
@@ -43,6 +45,10 @@ enum Command {
     Body(body::BodyCommand),
     /// Write a recording in another format: Parquet data set, NWB, Open Ephys, SpikeGLX, campy, CSV.
     Export(export::Options),
+    /// Which features predict the spikes of a recording: models, similarity, variability, one page.
+    Encode(crate::encoding::EncodeOptions),
+    /// Recordings in the published layout (one HDF5 file): analyse them, write them.
+    Published(published::Options),
     /// Recordings that are there.
     #[command(flatten)]
     Record(crate::record::RecordCommand),
@@ -63,6 +69,8 @@ pub fn main() -> ExitCode {
         Command::Body(command) => body::run(&command),
         Command::Replay(options) => replay::run(&options),
         Command::Export(options) => export::run(&options),
+        Command::Encode(options) => encode::run(&options),
+        Command::Published(options) => published::run(&options),
         Command::Record(command) => well(command.run(&mut std::io::stdout())),
         Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {
             println!("{text}");

@@ -7,6 +7,7 @@
 mod body;
 mod check;
 mod devices;
+mod encoding;
 mod error;
 mod imitation;
 mod panel;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use body::BodyConfig;
 pub use devices::{ArrayBackend, ArrayConfig, BoardBackend, BoardConfig, CameraBackend, CameraConfig};
+pub use encoding::EncodingConfig;
 pub use error::{ConfigError, ConfigErrors};
 pub use imitation::{ImitationConfig, LookAhead};
 pub use panel::PanelConfig;
@@ -92,6 +94,8 @@ struct RawConfig {
     #[serde(default)]
     spikes: SpikesConfig,
     #[serde(default)]
+    encoding: EncodingConfig,
+    #[serde(default)]
     rule: Vec<RuleConfig>,
     #[serde(default)]
     record: RecordConfig,
@@ -120,6 +124,8 @@ pub struct Config {
     pub imitation: ImitationConfig,
     /// Spike detection and sorting.
     pub spikes: SpikesConfig,
+    /// Neural encoding models.
+    pub encoding: EncodingConfig,
     /// Closed-loop rules.
     pub rules: Vec<RuleConfig>,
     /// Recorder.
@@ -158,6 +164,7 @@ impl Config {
             body: raw.body,
             imitation: raw.imitation,
             spikes: raw.spikes,
+            encoding: raw.encoding,
             rules: raw.rule,
             record: raw.record,
             panel: raw.panel,
@@ -181,6 +188,7 @@ impl Config {
         self.body.resolve_paths(folder);
         self.imitation.resolve_paths(folder);
         self.spikes.resolve_paths(folder);
+        self.encoding.resolve_paths(folder);
         self.record.resolve_paths(folder);
         self.panel.resolve_paths(folder);
     }
@@ -193,6 +201,7 @@ impl Config {
         self.body.check(&mut errors);
         self.imitation.check(&mut errors);
         self.spikes.check(&mut errors);
+        self.encoding.check(&mut errors);
         rules::check(&self.rules, &mut errors);
         self.record.check(&mut errors);
         self.panel.check(&mut errors);

@@ -20,6 +20,7 @@ mod npy;
 mod nwb;
 mod open_ephys;
 mod parquet;
+mod published;
 mod samples;
 mod spikeglx;
 
@@ -31,6 +32,7 @@ pub use dataset::Progress;
 use dataset::{Dataset, Range};
 pub use error::ExportError;
 pub use nwb::SubjectFacts;
+pub use published::{Published, PublishedError};
 
 /// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]

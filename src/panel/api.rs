@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::idempotency::KEY_CHARS_MAX;
 use super::{Acknowledgement, Caller, DeskError, EventLine, Problem, Role, Shared, Standing};
-use crate::pipeline::{Command, RigInfo, RigStatus, Snapshot};
+use crate::pipeline::{Command, EncodingLive, RigInfo, RigStatus, Snapshot};
 
 /// Where the rig stands and how it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -79,6 +79,13 @@ pub(super) async fn snapshot(State(shared): State<Arc<Shared>>) -> Json<Snapshot
     let mut snapshot = Snapshot::default();
     shared.view.snapshot(&mut snapshot);
     Json(snapshot)
+}
+
+/// The live encoding models: scores of the recording so far with their uncertainty, renewed every two seconds.
+#[utoipa::path(get, path = "/api/v1/encoding", tag = "rig",
+    responses((status = 200, body = EncodingLive), (status = "4XX", body = Problem)))]
+pub(super) async fn encoding(State(shared): State<Arc<Shared>>) -> Json<EncodingLive> {
+    Json(shared.view.encoding())
 }
 
 /// The event log.

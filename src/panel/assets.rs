@@ -23,6 +23,7 @@ assets![
     "scene.js" as "text/javascript; charset=utf-8",
     "shapes.js" as "text/javascript; charset=utf-8",
     "plots.js" as "text/javascript; charset=utf-8",
+    "encoding.js" as "text/javascript; charset=utf-8",
     "health.js" as "text/javascript; charset=utf-8",
 ];
 

@@ -176,6 +176,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/state", get(api::state))
         .route("/api/v1/rig", get(api::rig))
         .route("/api/v1/snapshot", get(api::snapshot))
+        .route("/api/v1/encoding", get(api::encoding))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/commands", post(api::command))
         .route("/api/v1/live", get(live::live))

@@ -16,6 +16,7 @@ use super::{api, metrics};
         api::state,
         api::rig,
         api::snapshot,
+        api::encoding,
         api::events,
         api::command,
         api::sign_in,

@@ -14,6 +14,8 @@
 //! | commands to the board | 64 | refused, the decision is recorded as refused |
 //! | news and reports of the board | 256 | the newest is refused; maps come again every ping |
 //! | spikes to the loop | 4,096 | refused; only live rates suffer |
+//! | ticks to the encoding thread | 64 | refused, `encode_ring_full`: the bin is unknown to the live fit |
+//! | spikes to the encoding thread | 16,384 | refused, `encode_ring_full` |
 //! | controls, per thread | 16 | never: the supervisor sends a few a recording |
 
 use std::sync::Arc;
@@ -25,13 +27,17 @@ use super::array_edge::{ArrayEdge, ArrayEdgeParts};
 use super::board_edge::{BoardControl, BoardEdge, BoardEdgeParts, BoardReport};
 use super::camera_edge::{CameraEdge, CameraEdgeParts, EdgeControl};
 use super::closed_loop::{ClosedLoop, LoopControl, LoopQueues, LoopSettings};
+use super::encode_feed::EncodeFeed;
+use super::encode_setup;
+use super::encode_worker::{EncodeControl, EncodeWorker};
 use super::open::Devices;
 use super::shared::Shared;
 use super::show::Show;
 use super::spike_worker::{SpikeChannel, SpikeControl, SpikeWorker};
 use super::stages::Stages;
 use super::tables::TableShapes;
-use super::{ArrayInfo, CameraInfo, LATENCY_EDGES_MICROS, RigInfo, Snapshot};
+use super::{ArrayInfo, CameraInfo, LATENCY_EDGES_MICROS, Level, Notice, RigInfo, Snapshot};
+use crate::clock::host_now;
 use crate::config::{ArrayConfig, Config, LookAhead};
 use crate::geometry::Calibration;
 use crate::record::{LANE_BLOCKS, LANE_FRAMES};
@@ -58,6 +64,8 @@ pub struct Assembly {
     pub closed_loop: ClosedLoop,
     /// Detection and sorting.
     pub spikes: SpikeWorker,
+    /// Live encoding models, where they are wanted.
+    pub encode: Option<EncodeWorker>,
     /// Wakes the loop.
     pub loop_bell: Arc<Doorbell>,
     /// Wakes the spike thread.
@@ -86,6 +94,8 @@ pub struct Controls {
     pub closed_loop: Producer<LoopControl>,
     /// The spike thread.
     pub spikes: Producer<SpikeControl>,
+    /// The encoding thread, where there is one.
+    pub encode: Option<Producer<EncodeControl>>,
 }
 
 /// The trigger train that the config asks for.
@@ -110,7 +120,9 @@ pub fn assemble(
 ) -> Assembly {
     let keypoints = info.keypoints.len();
     let signals = stages.imitation.signals().iter().map(|signal| (signal.name.clone(), signal.range.len())).collect();
-    let shapes = TableShapes { keypoints, cameras: config.cameras.len(), signals };
+    let action_sd = !stages.imitation.make_step().action_variability.is_empty();
+    let shapes =
+        TableShapes { keypoints, cameras: config.cameras.len(), signals, action_sd, encoding: config.encoding.live };
     let snapshot = Snapshot::for_rig(&info, stages.body.rat().bodies().len(), mimicd_rat::QPOS_LEN);
     let shared = Shared::new(trigger_plan(config), snapshot);
     let (loop_bell, spike_bell) = (Doorbell::new(), Doorbell::new());
@@ -128,10 +140,11 @@ pub fn assemble(
 
     let (notes, spike_notes) = ring(SPIKES_QUEUED);
     let (spike_control, control) = ring(CONTROLS_QUEUED);
-    let spikes = SpikeWorker::new(channels, notes, control, &shared);
+    let mut spikes = SpikeWorker::new(channels, notes, control, &shared);
+    let (encode, feed, encode_control) = encode(config, &shapes, &shared, &mut spikes);
 
     let (loop_control, control) = ring(CONTROLS_QUEUED);
-    let queues = LoopQueues { frames, board: board_news, spikes: spike_notes, to_board, control };
+    let queues = LoopQueues { frames, board: board_news, spikes: spike_notes, to_board, control, encode: feed };
     let show = Show::new(calibration, keypoints);
     let closed_loop = ClosedLoop::new(stages, queues, loop_settings(config, &shapes), actor, show, &shared);
 
@@ -142,8 +155,43 @@ pub fn assemble(
         reports,
         closed_loop: loop_control,
         spikes: spike_control,
+        encode: encode_control,
     };
-    Assembly { cameras, arrays, board, closed_loop, spikes, loop_bell, spike_bell, controls, shared, info, shapes }
+    Assembly {
+        cameras,
+        arrays,
+        board,
+        closed_loop,
+        spikes,
+        encode,
+        loop_bell,
+        spike_bell,
+        controls,
+        shared,
+        info,
+        shapes,
+    }
+}
+
+/// The encoding thread's worker, the loop's feed and the supervisor's end. What is wrong with the settings was refused when
+/// the rig was made; should a file have changed since, the rig works without.
+fn encode(
+    config: &Config,
+    shapes: &TableShapes,
+    shared: &Arc<Shared>,
+    spikes: &mut SpikeWorker,
+) -> (Option<EncodeWorker>, Option<EncodeFeed>, Option<Producer<EncodeControl>>) {
+    match encode_setup::build(config, &shapes.signals, shared, host_now) {
+        Ok(Some(ends)) => {
+            spikes.tell_encode(ends.spikes);
+            (Some(ends.worker), Some(ends.feed), Some(ends.control))
+        }
+        Ok(None) => (None, None, None),
+        Err(reason) => {
+            shared.notice(Notice::new(Level::Warning, "encoding", reason));
+            (None, None, None)
+        }
+    }
 }
 
 /// Edges of one kind, the loop's or worker's end of each, and the supervisor's end of each.

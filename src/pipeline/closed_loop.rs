@@ -18,6 +18,7 @@ use mimicd_device::{Board, BoardCommand, BoardTime, Frame, Host, HostTime, Integ
 
 use super::act::Actor;
 use super::board_edge::BoardNews;
+use super::encode_feed::EncodeFeed;
 use super::ladder::{Ladder, StageClock};
 use super::shared::Shared;
 use super::show::Show;
@@ -67,6 +68,8 @@ pub struct LoopQueues {
     pub to_board: Producer<BoardCommand>,
     /// Commands for the loop.
     pub control: Consumer<LoopControl>,
+    /// Ticks to the encoding thread, where there is one.
+    pub encode: Option<EncodeFeed>,
 }
 
 /// Fixed numbers of the loop.
@@ -275,6 +278,9 @@ impl ClosedLoop {
         let (Some(at), Some(reference)) = (clock.rig_of_board(at), clock.rig_of_board(self.step.reference_at)) else {
             return;
         };
+        if let Some(encode) = &mut self.queues.encode {
+            encode.tick(&self.shared, at, reference, &self.pose.keypoints, &self.body, &self.step);
+        }
         let (lane, ids, trigger) = (&mut recording.lane, &recording.tables, set.trigger);
         let mut taken = tables::write_pose(lane, ids, at, trigger, &self.pose, self.show.camera_residuals_px());
         taken &= tables::write_body(lane, ids, at, trigger, &self.body);

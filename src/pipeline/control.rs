@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Preview, RigInfo, Snapshot};
+use super::{EncodingLive, Preview, RigInfo, Snapshot};
 
 /// Where the rig stands. `Degraded` is no state of its own: a rig may be degraded while armed or recording
 /// (see [`Degradation`]).
@@ -325,6 +325,11 @@ pub trait RigView: Send + Sync {
 
     /// Copies the latest snapshot into `into`.
     fn snapshot(&self, into: &mut Snapshot);
+
+    /// The live encoding models; nothing is fitted by default.
+    fn encoding(&self) -> EncodingLive {
+        EncodingLive::default()
+    }
 
     /// Gathers counters and health; may take locks and allocate.
     fn status(&self) -> RigStatus;

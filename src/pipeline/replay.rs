@@ -66,6 +66,8 @@ impl KeypointReplay {
             keypoints: self.names.len(),
             cameras: 1,
             signals: imitation.signals().iter().map(|signal| (signal.name.clone(), signal.range.len())).collect(),
+            action_sd: !imitation.make_step().action_variability.is_empty(),
+            encoding: false,
         };
         let (mut recorder, ids) = self.recorder(&shapes)?;
         let mut lane = recorder.lane("replay");

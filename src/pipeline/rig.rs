@@ -15,6 +15,8 @@ use super::assembly::{assemble, rig_info, trigger_plan};
 use super::board_edge::{BoardControl, BoardReport};
 use super::camera_edge::EdgeControl;
 use super::closed_loop::LoopControl;
+use super::encode_setup;
+use super::encode_worker::{EncodeControl, is_busy};
 use super::open::open;
 use super::preflight::Preflight;
 use super::preview::{PreviewThread, Previews};
@@ -96,6 +98,9 @@ impl RigHost {
         let stages = load_stages(&config, &calibration)?;
         let info = rig_info(&config, &stages, super::geoms::of(stages.body.rat()));
         Actor::new(&config, &stages).map_err(rig_error)?;
+        if config.encoding.live {
+            encode_setup::parts(&config, &signals_of(&stages)).map_err(RigError)?;
+        }
         let previews = Previews::new(config.cameras.len());
         let view = Arc::new(View::new(info, Arc::clone(stages.body.rat()), Arc::clone(&previews)));
         Ok(Self { config, calibration, stages: Some(stages), view, previews, armed: None, truth_wanted: true })
@@ -184,6 +189,7 @@ impl RigHost {
     }
 
     fn end(&mut self) -> Result<SealSummary, RigError> {
+        let finish_secs = self.config.encoding.finish_secs;
         let armed = self.armed()?;
         let Some(mut recording) = armed.recording.take() else {
             return Err(RigError("nothing is recorded; start a recording first".to_owned()));
@@ -197,6 +203,7 @@ impl RigHost {
         }
         // The loop and the spike thread drop their lanes within a pass of hearing of it.
         std::thread::sleep(Duration::from_millis(120));
+        finish_encoding(armed, finish_secs);
         if let Some(truth) = recording.truth.take() {
             truth.finish(recording.from, before);
         }
@@ -445,6 +452,10 @@ fn hand_out_lanes(armed: &mut Armed, recording: &mut Recording) -> Result<(), Ri
     let full = |()| RigError("a thread does not take commands; disarm and arm again".to_owned());
     controls.board.push(BoardControl::Record(lane("board"), tables)).map_err(|_| full(()))?;
     controls.spikes.push(SpikeControl::Record(lane("spikes"), tables)).map_err(|_| full(()))?;
+    if let Some(encode) = &mut controls.encode {
+        armed.threads.shared.encoding_busy.store(true, Ordering::Release);
+        encode.push(EncodeControl::Record(lane("encoding"), tables)).map_err(|_| full(()))?;
+    }
     controls.closed_loop.push(LoopControl::Record { lane: lane("loop"), tables, from }).map_err(|_| full(()))
 }
 
@@ -461,6 +472,24 @@ fn take_lanes_back(armed: &mut Armed, before: u64) {
     wait_until(Duration::from_secs(2), || !any_edge_records(shared));
     armed.threads.controls.spikes.push(SpikeControl::StopRecord).ok();
     armed.threads.controls.board.push(BoardControl::StopRecord).ok();
+}
+
+/// Lets the encoding thread come to the minimum and write its last rows.
+fn finish_encoding(armed: &mut Armed, finish_secs: f64) {
+    let Some(encode) = &mut armed.threads.controls.encode else { return };
+    // A full control queue belongs to a thread that is gone; sealing does not wait for it.
+    encode.push(EncodeControl::Stop).ok();
+    let shared = &armed.threads.shared;
+    let patience = Duration::from_secs_f64(finish_secs + 5.0);
+    if !wait_until(patience, || !is_busy(&shared.encoding_busy)) {
+        let text = "the encoding thread did not let go of the recording; `mimicd encode` computes what is missing";
+        shared.notice(Notice::new(Level::Warning, "encoding", text));
+    }
+}
+
+/// Names and lengths of the policy's signals.
+fn signals_of(stages: &Stages) -> Vec<(String, usize)> {
+    stages.imitation.signals().iter().map(|signal| (signal.name.clone(), signal.range.len())).collect()
 }
 
 fn any_edge_records(shared: &Shared) -> bool {

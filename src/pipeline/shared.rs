@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use mimicd_device::{BoardTime, Frame, RigTime, Span, TriggerPlan};
 
-use super::{ArrayLive, Notice, Snapshot, SpikeRing};
+use super::{ArrayLive, EncodingLive, Notice, Snapshot, SpikeRing};
 use crate::stream::Latest;
 use crate::telemetry::Counters;
 
@@ -170,6 +170,10 @@ pub struct Shared {
     pub snapshot: Latest<Snapshot>,
     /// What the spike thread shows.
     pub spikes: Latest<SpikeView>,
+    /// What the encoding thread shows.
+    pub encoding: Latest<EncodingLive>,
+    /// Whether the encoding thread still holds a recording.
+    pub encoding_busy: AtomicBool,
     /// The newest frames, held for previews.
     pub frames: Latest<NewestFrames>,
     /// One per camera.
@@ -200,6 +204,8 @@ impl Shared {
             arrays: streams(snapshot.arrays.len()),
             frames: Latest::new(vec![None; snapshot.cameras.len()]),
             spikes: Latest::new(view),
+            encoding: Latest::new(EncodingLive::default()),
+            encoding_busy: AtomicBool::new(false),
             snapshot: Latest::new(snapshot),
             board: StreamStatus::default(),
             loop_sets: AtomicU64::new(0),

@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
-use mimicd_device::{ArrayIndex, HostTime, SampleBlock};
+use mimicd_device::{ArrayIndex, HostTime, SampleBlock, SampleIndex};
 
 use super::array_edge::{SampleClock, TimedBlock};
+use super::encode_feed::EncodeSpike;
 use super::shared::{Shared, SpikeView};
 use super::stages::SpikeNote;
 use super::tables::{self, TableIds};
 use super::{ArrayLive, SpikeTick, WAVEFORM_SAMPLES, Waveform};
+use crate::encoding::units::UnitKey;
 use crate::record::RecordLane;
 use crate::spikes::{SNIPPET_BEFORE, SpikeEvent, SpikeOutput, SpikeStage, TETRODE_CHANNELS};
 use crate::stream::{Consumer, Producer};
@@ -49,6 +51,7 @@ pub struct SpikeWorker {
     control: Consumer<SpikeControl>,
     shared: Arc<Shared>,
     lane: Option<(Box<RecordLane>, TableIds)>,
+    to_encode: Option<Producer<EncodeSpike>>,
 }
 
 impl SpikeWorker {
@@ -66,7 +69,12 @@ impl SpikeWorker {
                 Channel { out: parts.stage.output(), parts, window_samples: 0, window_spikes }
             })
             .collect();
-        Self { channels, to_loop, control, shared: Arc::clone(shared), lane: None }
+        Self { channels, to_loop, control, shared: Arc::clone(shared), lane: None, to_encode: None }
+    }
+
+    /// Tells the encoding thread of spikes too.
+    pub(super) fn tell_encode(&mut self, to_encode: Producer<EncodeSpike>) {
+        self.to_encode = Some(to_encode);
     }
 
     /// Works every block that has come; returns whether there was one.
@@ -100,6 +108,7 @@ impl SpikeWorker {
         }
         if let Some(clock) = clock {
             self.record(array, clock);
+            self.encode(array, block, clock);
         }
         self.tell_loop(array);
         self.show(array, clock);
@@ -113,6 +122,19 @@ impl SpikeWorker {
                 self.shared.counters.add(Cause::RecordLaneFull, 1);
             }
         }
+    }
+
+    fn encode(&mut self, array: ArrayIndex, block: &SampleBlock, clock: SampleClock) {
+        let Some(to_encode) = self.to_encode.as_mut().filter(|_| self.lane.is_some()) else { return };
+        let rig_ns = |sample| self.shared.clock.rig_of_train(clock.train_of(sample)).nanos();
+        let mut full = 0;
+        for event in &self.channels[array.as_usize()].out.events {
+            let key = UnitKey { array: u16::from(array.0), tetrode: event.tetrode, unit: event.unit };
+            full += u64::from(to_encode.push(EncodeSpike::At(rig_ns(event.sample), key)).is_err());
+        }
+        let end = SampleIndex(block.first.0 + block.len() as u64);
+        full += u64::from(to_encode.push(EncodeSpike::Reached(u16::from(array.0), rig_ns(end))).is_err());
+        self.shared.counters.add(Cause::EncodeRingFull, full);
     }
 
     fn tell_loop(&mut self, array: ArrayIndex) {

@@ -15,6 +15,7 @@ use super::assembly::{Assembly, Controls, assemble, rig_info, trigger_plan};
 use super::board_edge::{BoardControl, BoardReport};
 use super::camera_edge::EdgeControl;
 use super::closed_loop::LoopControl;
+use super::encode_worker::EncodeControl;
 use super::open::open;
 use super::preflight::BURST;
 use super::shared::Shared;
@@ -72,6 +73,9 @@ impl Stepped {
             array.start().map_err(|error| failed(&error))?;
         }
         assembly.closed_loop.step_time();
+        if let Some(encode) = &mut assembly.encode {
+            encode.step_work();
+        }
         Ok(Self { config: config.clone(), assembly, truth, rig, now: HostTime::ZERO })
     }
 
@@ -115,6 +119,9 @@ impl Stepped {
         }
         around(Part::Spikes, &mut || _ = assembly.spikes.pass(now));
         around(Part::Loop, &mut || _ = assembly.closed_loop.pass(now));
+        if let Some(encode) = &mut assembly.encode {
+            encode.pass(now);
+        }
         self.hear();
     }
 
@@ -202,6 +209,10 @@ impl Stepped {
         self.assembly.controls.spikes.push(SpikeControl::StopRecord).ok();
         self.tell_board(BoardControl::StopRecord);
         self.run(Span::from_millis(10));
+        if let Some(encode) = &mut self.assembly.controls.encode {
+            encode.push(EncodeControl::Stop).ok();
+        }
+        self.step();
         before
     }
 
@@ -246,5 +257,8 @@ fn hand_out(controls: &mut Controls, recorder: &mut Recorder, tables: TableIds, 
     }
     controls.board.push(BoardControl::Record(Box::new(recorder.lane("board")), tables)).ok();
     controls.spikes.push(SpikeControl::Record(Box::new(recorder.lane("spikes")), tables)).ok();
+    if let Some(encode) = &mut controls.encode {
+        encode.push(EncodeControl::Record(Box::new(recorder.lane("encoding")), tables)).ok();
+    }
     controls.closed_loop.push(LoopControl::Record { lane: Box::new(recorder.lane("loop")), tables, from }).ok();
 }

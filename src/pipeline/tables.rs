@@ -30,6 +30,7 @@ pub struct TableIds {
     imitation: TableId,
     spikes: TableId,
     rules: TableId,
+    encoding: Option<TableId>,
 }
 
 impl TableIds {
@@ -49,7 +50,13 @@ impl TableIds {
             imitation: recorder.table("virtual")?,
             spikes: recorder.table("spikes")?,
             rules: recorder.table("rules")?,
+            encoding: recorder.table("encoding").ok(),
         })
+    }
+
+    /// The table of the live encoding models, where they are fitted.
+    pub(super) fn encoding(&self) -> Option<TableId> {
+        self.encoding
     }
 }
 
@@ -62,12 +69,17 @@ pub struct TableShapes {
     pub cameras: usize,
     /// Names and lengths of the policy's signals, in the order they lie in [`ImitationStep::signals`].
     pub signals: Vec<(String, usize)>,
+    /// Whether the policy draws many latents a frame, so that the spread of its action is known.
+    pub action_sd: bool,
+    /// Whether encoding models are fitted live.
+    pub encoding: bool,
 }
 
 /// Every table of a recording.
 pub fn schemas(shapes: &TableShapes) -> Vec<TableSchema> {
     let mut tables = standard_tables(&LADDER);
     tables.extend([stages(), pose(shapes), body(shapes.keypoints), imitation(shapes), spikes(), rules()]);
+    tables.extend(shapes.encoding.then(super::encode_table::encoding));
     tables
 }
 
@@ -188,6 +200,10 @@ fn imitation(shapes: &TableShapes) -> TableSchema {
         Column::scalar("reset", ScalarKind::Text, "", "Why it was reset at this row; empty = it was not."),
         Column::scalar("integrity", ScalarKind::U32, "flags", "What is known to be wrong; 0 = nothing."),
     ];
+    if shapes.action_sd {
+        let doc = "Standard deviation of each control over latents drawn anew at this step.";
+        columns.push(Column::list("action_sd", ScalarKind::F32, 38, "", doc));
+    }
     for (name, len) in &shapes.signals {
         // A network may name an output as one of our own columns is named.
         let is_taken = columns.iter().any(|column| column.name == *name);
@@ -467,6 +483,9 @@ pub fn write_imitation(
         row.bool(step.trusted);
         row.text(step.reset.map_or("", ResetReason::as_str));
         row.u32(step.integrity.bits());
+        if shapes.action_sd {
+            row.f32s(step.action_variability.iter().copied());
+        }
         let mut rest = step.signals.as_slice();
         for (_, len) in &shapes.signals {
             let (values, tail) = rest.split_at((*len).min(rest.len()));

@@ -20,6 +20,7 @@ use super::assembly::{Assembly, Controls};
 use super::board_edge::BoardEdge;
 use super::camera_edge::CameraEdge;
 use super::closed_loop::ClosedLoop;
+use super::encode_worker::EncodeWorker;
 use super::shared::Shared;
 use super::spike_worker::SpikeWorker;
 use crate::clock::host_now;
@@ -136,6 +137,9 @@ impl Threads {
         threads.spawn_edge("board".to_owned(), BOARD_PRIORITY, assembly.board)?;
         threads.spawn_loop(assembly.closed_loop)?;
         threads.spawn_spikes(assembly.spikes)?;
+        if let Some(encode) = assembly.encode {
+            threads.spawn_encode(encode)?;
+        }
         Ok(threads)
     }
 
@@ -186,6 +190,22 @@ impl Threads {
                 }
             }
         })
+    }
+
+    /// A service thread: no real-time priority, a bin's time between looks.
+    fn spawn_encode(&mut self, mut worker: EncodeWorker) -> Result<(), StartError> {
+        let running = Arc::clone(&self.running);
+        let run = move || {
+            while !running.quit.load(Ordering::Acquire) {
+                worker.pass(host_now());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        let name = "encode".to_owned();
+        let handle =
+            Builder::new().name(name.clone()).spawn(run).map_err(|error| StartError::Thread { name, error })?;
+        self.handles.push(handle);
+        Ok(())
     }
 
     fn spawn(

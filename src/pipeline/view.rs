@@ -10,8 +10,8 @@ use mimicd_rat::{Kinematics, QPOS_LEN, RatModel};
 use super::preview::Previews;
 use super::shared::{Shared, StreamStatus};
 use super::{
-    ArrayLive, CameraLive, ClockLive, Counter, Degradation, Preview, Rat, RecordingProgress, RigInfo, RigStatus,
-    RigView, Snapshot, StreamProgress,
+    ArrayLive, CameraLive, ClockLive, Counter, Degradation, EncodingLive, Preview, Rat, RecordingProgress, RigInfo,
+    RigStatus, RigView, Snapshot, StreamProgress,
 };
 use crate::telemetry::Cause;
 
@@ -143,6 +143,10 @@ impl RigView for View {
         let mut kinematics = Kinematics::new(&self.rat);
         pose(&mut kinematics, &mut into.real);
         pose(&mut kinematics, &mut into.imitation.rat);
+    }
+
+    fn encoding(&self) -> EncodingLive {
+        self.shared().map(|shared| shared.encoding.read(Clone::clone)).unwrap_or_default()
     }
 
     fn status(&self) -> RigStatus {

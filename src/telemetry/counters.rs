@@ -30,6 +30,8 @@ pub enum Cause {
     SpikeRingFull,
     /// The recorder's lane was full.
     RecordLaneFull,
+    /// The encoding thread's ring was full: the live fit does not know the bin.
+    EncodeRingFull,
     /// A board message was lost on the link.
     BoardMessageLost,
     /// A command to the board could not be sent.
@@ -48,7 +50,7 @@ pub enum Cause {
 
 impl Cause {
     /// All causes, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::CameraGap,
         Self::FramePoolExhausted,
         Self::LoopRingFull,
@@ -61,6 +63,7 @@ impl Cause {
         Self::BlockPoolExhausted,
         Self::SpikeRingFull,
         Self::RecordLaneFull,
+        Self::EncodeRingFull,
         Self::BoardMessageLost,
         Self::BoardSendFailed,
         Self::ClockStep,
@@ -85,6 +88,7 @@ impl Cause {
             Self::BlockPoolExhausted => "block_pool_exhausted",
             Self::SpikeRingFull => "spike_ring_full",
             Self::RecordLaneFull => "record_lane_full",
+            Self::EncodeRingFull => "encode_ring_full",
             Self::BoardMessageLost => "board_message_lost",
             Self::BoardSendFailed => "board_send_failed",
             Self::ClockStep => "clock_step",

@@ -2,6 +2,7 @@
 
 import { Controls, say } from "/controls.js";
 import { banners, clocks, counters, Events, micros, Recordings, stages } from "/health.js";
+import { encoding } from "/encoding.js";
 import { get, live } from "/link.js";
 import { latency, Raster, Residuals, waveforms } from "/plots.js";
 import { Scene } from "/scene.js";
@@ -46,6 +47,7 @@ async function begin() {
   page.events = new Events(byId("events"));
   page.recordings = new Recordings(byId("recordings"), say);
   page.recordings.refresh();
+  encoding(rig);
   live({
     numbers: take,
     image: (camera, blob) => page.views.show(camera, blob),

@@ -1,0 +1,361 @@
+//! Fitting many units at once: a pass over the bins, then a proximal Newton step for each unit.
+//!
+//! A pass may come in pieces ([`Descent::add`]), so that live fitting can spread it over time.
+
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+
+use super::GlmSettings;
+use super::design::Design;
+use super::quadratic::Quadratic;
+
+/// Bins that a curvature is estimated from, for each regressor.
+const CURVATURE_ROWS: usize = 24;
+/// The fewest bins that a curvature is estimated from.
+const CURVATURE_ROWS_MIN: usize = 4_000;
+/// Bins of one matrix product.
+const CHUNK: usize = 1_024;
+/// Larger log rates are cut: a rate of e²⁰ spikes a bin only means that a step went too far.
+const LOG_RATE_MAX: f64 = 20.0;
+
+/// What was fitted.
+#[derive(Clone, Debug)]
+pub struct Coefficients {
+    /// Regressors × units.
+    pub weights: Array2<f64>,
+    /// One for each unit: log of spikes a bin.
+    pub intercepts: Array1<f64>,
+}
+
+impl Coefficients {
+    /// Log rate of every unit in bins: bins × units.
+    pub fn log_rates(&self, design: &Design, bins: Range<usize>) -> Array2<f64> {
+        let mut out = design.rows(bins).dot(&self.weights);
+        out += &self.intercepts;
+        out.mapv_inplace(|value| value.min(LOG_RATE_MAX));
+        out
+    }
+}
+
+/// One unit on its way.
+#[derive(Clone, Debug)]
+struct Unit {
+    /// Best point so far, the intercept last.
+    best: Vec<f64>,
+    /// Slope of the mean loss there.
+    gradient: Vec<f64>,
+    value: f64,
+    /// Mean rate there, spikes a bin.
+    rate: f64,
+    damping: f64,
+    done: bool,
+    /// Own curvature, once it was estimated.
+    curvature: Option<Vec<f64>>,
+}
+
+/// A fit of all units of a fold on its way.
+#[derive(Clone, Debug)]
+pub struct Descent {
+    settings: GlmSettings,
+    units: Vec<Unit>,
+    at: Coefficients,
+    active: Vec<usize>,
+    passes: usize,
+    /// Active units whose step at the end of the running pass is made.
+    ending: usize,
+    /// Mean count of each unit over the training bins of the first pass.
+    means: Vec<f64>,
+    /// Of the running pass.
+    sums: Sums,
+    /// Regressors with a column of ones, at a part of the training bins.
+    sample: Array2<f64>,
+    /// Mean of their outer products.
+    shared: Vec<f64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    bins: f64,
+    loss: Vec<f64>,
+    rate: Vec<f64>,
+    count: Vec<f64>,
+    gradient: Array2<f64>,
+    intercept: Vec<f64>,
+    weights: Array2<f64>,
+    intercepts: Array1<f64>,
+}
+
+impl Descent {
+    /// A fit that begins at constant rates; `training` says which bins it may look at.
+    pub fn new(
+        settings: GlmSettings,
+        design: &Design,
+        counts: ArrayView2<'_, f32>,
+        training: impl Fn(usize) -> bool + Copy,
+    ) -> Self {
+        let bins = design.bins().min(counts.nrows());
+        let mut totals = Array1::<f64>::zeros(counts.ncols());
+        let mut seen = 0.0;
+        for bin in (design.first()..bins).filter(|bin| design.usable(*bin) && training(*bin)) {
+            totals.iter_mut().zip(counts.row(bin)).for_each(|(total, count)| *total += f64::from(*count));
+            seen += 1.0;
+        }
+        // A unit that never fired in training has a rate below one spike in all of it.
+        let intercepts = totals.mapv(|total| (total.max(0.5) / f64::max(seen, 1.0)).ln());
+        let at = Coefficients { weights: Array2::zeros((design.width(), counts.ncols())), intercepts };
+        Self::warm(settings, design, bins, training, at)
+    }
+
+    /// A fit that begins at `at`.
+    pub fn warm(
+        settings: GlmSettings,
+        design: &Design,
+        bins: usize,
+        training: impl Fn(usize) -> bool + Copy,
+        at: Coefficients,
+    ) -> Self {
+        let sample = sample(design, bins, training);
+        let mut shared = sample.t().dot(&sample);
+        shared /= sample.nrows().max(1) as f64;
+        let shared = shared.iter().copied().collect();
+        Self { sample, ..Self::sharing(settings, at, shared) }
+    }
+
+    /// A fit that begins at `at` and knows only the mean outer product of regressors and a one (row after row), which all
+    /// units share.
+    pub fn sharing(settings: GlmSettings, at: Coefficients, shared: Vec<f64>) -> Self {
+        let width = at.weights.nrows() + 1;
+        assert_eq!(shared.len(), width * width, "regressors and a one, squared");
+        let fresh = Unit {
+            best: vec![0.0; width],
+            gradient: vec![0.0; width],
+            value: f64::INFINITY,
+            rate: 0.0,
+            damping: 0.0,
+            done: false,
+            curvature: None,
+        };
+        let units = at.intercepts.len();
+        let mut descent = Self {
+            settings,
+            units: vec![fresh; units],
+            at,
+            active: (0..units).collect(),
+            passes: 0,
+            ending: 0,
+            means: vec![f64::NAN; units],
+            sums: Sums::default(),
+            sample: Array2::zeros((0, 0)),
+            shared,
+        };
+        descent.begin();
+        descent
+    }
+
+    /// Whether every unit has come to its minimum, or passes ran out.
+    pub fn done(&self) -> bool {
+        self.active.is_empty() || self.passes >= self.settings.passes_max
+    }
+
+    /// Units that are not at their minimum to the tolerance.
+    pub fn unfinished(&self) -> usize {
+        self.active.len()
+    }
+
+    /// Passes made.
+    pub fn passes(&self) -> usize {
+        self.passes
+    }
+
+    /// The best point so far.
+    pub fn coefficients(&self) -> Coefficients {
+        let mut out = self.at.clone();
+        for (index, unit) in self.units.iter().enumerate().filter(|(_, unit)| unit.value.is_finite()) {
+            let (intercept, weights) = unit.best.split_last().expect("an intercept");
+            out.weights.column_mut(index).iter_mut().zip(weights).for_each(|(out, w)| *out = *w);
+            out.intercepts[index] = *intercept;
+        }
+        out
+    }
+
+    /// Runs passes over all of `bins` until done.
+    pub fn run(&mut self, design: &Design, counts: ArrayView2<'_, f32>, training: impl Fn(usize) -> bool + Copy) {
+        let bins = design.bins().min(counts.nrows());
+        while !self.done() {
+            self.add(design, counts, design.first()..bins, training);
+            self.end(true);
+        }
+    }
+
+    fn begin(&mut self) {
+        let width = self.at.weights.nrows();
+        self.sums = Sums {
+            bins: 0.0,
+            loss: vec![0.0; self.active.len()],
+            rate: vec![0.0; self.active.len()],
+            count: vec![0.0; self.active.len()],
+            gradient: Array2::zeros((width, self.active.len())),
+            intercept: vec![0.0; self.active.len()],
+            weights: self.at.weights.select(Axis(1), &self.active),
+            intercepts: self.at.intercepts.select(Axis(0), &self.active),
+        };
+    }
+
+    /// Takes the training bins among `bins` into the running pass.
+    pub fn add(
+        &mut self,
+        design: &Design,
+        counts: ArrayView2<'_, f32>,
+        bins: Range<usize>,
+        training: impl Fn(usize) -> bool + Copy,
+    ) {
+        let mut first = bins.start.max(design.first());
+        while first < bins.end {
+            let end = (first + CHUNK).min(bins.end);
+            let rows = design.rows(first..end);
+            let mut rates = rows.dot(&self.sums.weights);
+            for (offset, mut line) in rates.rows_mut().into_iter().enumerate() {
+                let bin = first + offset;
+                if !(design.usable(bin) && training(bin)) {
+                    line.fill(0.0);
+                    continue;
+                }
+                self.sums.bins += 1.0;
+                let counts = counts.row(bin);
+                for (slot, value) in line.iter_mut().enumerate() {
+                    let count = f64::from(counts[self.active[slot]]);
+                    let log_rate = (*value + self.sums.intercepts[slot]).min(LOG_RATE_MAX);
+                    let rate = log_rate.exp();
+                    self.sums.loss[slot] += rate - count * log_rate;
+                    self.sums.rate[slot] += rate;
+                    self.sums.count[slot] += count;
+                    *value = rate - count;
+                    self.sums.intercept[slot] += *value;
+                }
+            }
+            ndarray::linalg::general_mat_mul(1.0, &rows.t(), &rates, 1.0, &mut self.sums.gradient);
+            first = end;
+        }
+    }
+
+    /// Ends a pass: takes or refuses each unit's last step and makes its next. `own_curvature` estimates one for each unit
+    /// after the first passes; without it all units share one, which costs less and needs more passes.
+    pub fn end(&mut self, own_curvature: bool) {
+        self.end_some(own_curvature, usize::MAX);
+    }
+
+    /// [`end`](Self::end) for the next `units` units only; returns whether all have had their turn.
+    pub fn end_some(&mut self, own_curvature: bool, units: usize) -> bool {
+        let bins = self.sums.bins.max(1.0);
+        self.passes += usize::from(self.ending == 0);
+        let last = self.ending.saturating_add(units).min(self.active.len());
+        for slot in self.ending..last {
+            let index = self.active[slot];
+            if self.passes == 1 {
+                self.means[index] = self.sums.count[slot].max(0.5) / bins;
+            }
+            self.judge(slot, index, bins);
+            if !self.units[index].done {
+                self.step(index, own_curvature);
+            }
+        }
+        self.ending = last;
+        if last < self.active.len() {
+            return false;
+        }
+        self.ending = 0;
+        self.active.retain(|index| !self.units[*index].done);
+        self.begin();
+        true
+    }
+
+    /// Mean count of each unit over the training bins; known after the first pass. A unit that never fired counts half a
+    /// spike.
+    pub fn means(&self) -> &[f64] {
+        &self.means
+    }
+
+    fn judge(&mut self, slot: usize, index: usize, bins: f64) {
+        let settings = self.settings;
+        let sums = &self.sums;
+        let weights = sums.weights.column(slot);
+        let (l1, l2) = (settings.strength * settings.mixing, settings.strength * (1.0 - settings.mixing));
+        let penalty: f64 = weights.iter().map(|w| l1 * w.abs() + 0.5 * l2 * w * w).sum();
+        let value = sums.loss[slot] / bins + penalty;
+        let unit = &mut self.units[index];
+        if value > unit.value + 1e-12 * unit.value.abs().max(1.0) || !value.is_finite() {
+            unit.damping = (unit.damping * 2.0).max(0.5);
+            return;
+        }
+        // A curvature of one's own soon fits; one that is shared stays as wrong as it is.
+        let keep = if unit.curvature.is_some() { 0.3 } else { 0.9 };
+        unit.damping = if unit.damping < 0.05 { 0.0 } else { unit.damping * keep };
+        unit.value = value;
+        unit.rate = sums.rate[slot] / bins;
+        unit.best.clear();
+        unit.best.extend(weights.iter().copied().chain([sums.intercepts[slot]]));
+        unit.gradient.clear();
+        let slope = sums.gradient.column(slot);
+        unit.gradient.extend(slope.iter().map(|g| g / bins).chain([sums.intercept[slot] / bins]));
+        let last = unit.best.len() - 1;
+        let largest =
+            unit.best.iter().zip(&unit.gradient).enumerate().map(|(j, (&w, &g))| match (j == last, w == 0.0) {
+                (true, _) => g.abs(),
+                (_, true) => (g.abs() - l1).max(0.0),
+                _ => (g + l2 * w + l1 * w.signum()).abs(),
+            });
+        unit.done = largest.fold(0.0, f64::max) <= settings.tolerance;
+    }
+
+    fn step(&mut self, index: usize, own_curvature: bool) {
+        let settings = self.settings;
+        let refresh = matches!(self.passes, 2 | 5 | 10 | 20 | 40);
+        if own_curvature && (refresh || (self.passes > 2 && self.units[index].curvature.is_none())) {
+            let curvature = curvature(&self.sample, &self.units[index].best);
+            self.units[index].curvature = Some(curvature);
+        }
+        let unit = &self.units[index];
+        let scaled: Vec<f64>;
+        let curvature = match &unit.curvature {
+            Some(own) if own_curvature => own.as_slice(),
+            _ => {
+                // The curvature if rates varied little.
+                scaled = self.shared.iter().map(|value| value * unit.rate.clamp(1e-4, 1e2)).collect();
+                &scaled
+            }
+        };
+        let next = Quadratic {
+            at: &unit.best,
+            gradient: &unit.gradient,
+            curvature,
+            damping: unit.damping,
+            l1: settings.strength * settings.mixing,
+            l2: settings.strength * (1.0 - settings.mixing),
+        }
+        .minimise();
+        let (intercept, weights) = next.split_last().expect("an intercept");
+        self.at.weights.column_mut(index).iter_mut().zip(weights).for_each(|(at, w)| *at = *w);
+        self.at.intercepts[index] = *intercept;
+    }
+}
+
+/// Regressors and a one, at evenly spaced training bins.
+fn sample(design: &Design, bins: usize, training: impl Fn(usize) -> bool) -> Array2<f64> {
+    let usable: Vec<usize> = (design.first()..bins).filter(|bin| design.usable(*bin) && training(*bin)).collect();
+    let wanted = (CURVATURE_ROWS * design.width()).max(CURVATURE_ROWS_MIN).min(usable.len());
+    let mut out = Array2::ones((wanted, design.width() + 1));
+    for (to, mut line) in out.rows_mut().into_iter().enumerate() {
+        let bin = usable[to * usable.len() / wanted];
+        line.slice_mut(s![..design.width()]).iter_mut().zip(design.row(bin)).for_each(|(to, from)| *to = *from);
+    }
+    out
+}
+
+/// Mean of rate × outer product over the sample.
+fn curvature(sample: &Array2<f64>, at: &[f64]) -> Vec<f64> {
+    let at = ndarray::ArrayView1::from(at);
+    let rates = sample.dot(&at).mapv(|value| value.min(LOG_RATE_MAX).exp() / sample.nrows().max(1) as f64);
+    let weighted = sample * &rates.insert_axis(Axis(1));
+    sample.t().dot(&weighted).iter().copied().collect()
+}
