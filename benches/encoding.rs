@@ -45,7 +45,7 @@ fn counts(bins: usize, sets: &[Array2<f32>], dice: &mut Dice) -> Array2<f32> {
 fn npy(path: &Path, values: ArrayView2<'_, f64>) -> std::io::Result<()> {
     let shape = format!("({}, {})", values.nrows(), values.ncols());
     let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
-    while (header.len() + 11) % 64 != 0 {
+    while !(header.len() + 11).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');

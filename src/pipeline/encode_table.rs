@@ -2,10 +2,9 @@
 
 use mimicd_device::RigTime;
 
-use super::tables::TableIds;
 use crate::encoding::score::Score;
 use crate::encoding::units::UnitKey;
-use crate::record::{Column, RecordLane, ScalarKind, TableSchema};
+use crate::record::{Column, RecordLane, ScalarKind, TableId, TableSchema};
 
 /// The table.
 pub(super) fn encoding() -> TableSchema {
@@ -40,8 +39,7 @@ pub(super) struct EncodingRow<'a> {
 }
 
 /// A row of the encoding table.
-pub(super) fn write_encoding(lane: &mut RecordLane, tables: &TableIds, at: RigTime, live: &EncodingRow<'_>) -> bool {
-    let Some(table) = tables.encoding() else { return true };
+pub(super) fn write_encoding(lane: &mut RecordLane, table: TableId, at: RigTime, live: &EncodingRow<'_>) -> bool {
     let (score, bits) = (&live.score, &live.score.bits_per_spike);
     lane.row(table, at, |row| {
         row.i16(live.unit.array as i16);

@@ -264,19 +264,18 @@ impl EncodeWorker {
             self.parts.classifier.as_ref().map(|classifier| classifier.classes().to_vec()).unwrap_or_default();
         let live = describe(running, &classes, last);
         self.shared.encoding.publish(|shown| shown.clone_from(&live));
-        if last || running.renewals.is_multiple_of(ROWS_EVERY) {
-            let at = RigTime::from_nanos(running.encoder.bins() as i64 * self.settings.grid.bin_ns);
-            let Running { lane, tables, encoder, .. } = running;
-            let refused = encoder.scores().filter(|score| {
-                let set = &encoder.sets()[score.set].name;
-                let row = EncodingRow { unit: score.unit, set, score: score.score, last };
-                // At the end nothing else fills the lane: wait for room rather than lose the result.
-                while last && !lane.has_room() {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                }
-                !write_encoding(lane, tables, at, &row)
-            });
-            self.shared.counters.add(Cause::RecordLaneFull, refused.count() as u64);
+        let table = running.tables.encoding().filter(|_| last || running.renewals.is_multiple_of(ROWS_EVERY));
+        let Some(table) = table else { return };
+        let at = RigTime::from_nanos(running.encoder.bins() as i64 * self.settings.grid.bin_ns);
+        let Running { lane, encoder, .. } = running;
+        for score in encoder.scores() {
+            let row = EncodingRow { unit: score.unit, set: &encoder.sets()[score.set].name, score: score.score, last };
+            // At the end nothing else fills the lane: wait for room rather than lose the result.
+            while last && !lane.has_room() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            let taken = write_encoding(lane, table, at, &row);
+            self.shared.counters.add(Cause::RecordLaneFull, u64::from(!taken));
         }
     }
 }

@@ -3,7 +3,7 @@
     encoding_models.py DIR          reads DIR/*.npy, writes DIR/peers.json
     encoding_models.py --speed DIR  fits some of DIR/counts.npy on DIR/regressors.npy and prints seconds a fit
 
-`tests/encoding_peers.rs` and `benches/encoding.rs` write the inputs and compare.
+`tests/encoding/peers.rs` and `benches/encoding.rs` write the inputs and compare.
 """
 
 import json

@@ -399,8 +399,9 @@ impl Visit {
     fn sum_outer(&mut self, bins: std::ops::Range<usize>, training: impl Fn(usize) -> bool) {
         let every = (self.bins / CURVATURE_BINS).max(1);
         let from = bins.start.max(self.design.first());
-        let wanted: Vec<usize> =
-            (from..bins.end).filter(|bin| bin % every == 0 && training(*bin) && self.design.usable(*bin)).collect();
+        let wanted: Vec<usize> = (from..bins.end)
+            .filter(|bin| bin.is_multiple_of(every) && training(*bin) && self.design.usable(*bin))
+            .collect();
         let width = self.design.width();
         let mut rows = Array2::ones((wanted.len(), width + 1));
         for (mut row, bin) in rows.rows_mut().into_iter().zip(&wanted) {

@@ -80,75 +80,69 @@ impl Frame {
 
 /// Values as dots, means with intervals beside them, and a band behind them all.
 pub(super) fn strips(label: &str, strips: &[Strip], band: Option<(f64, f64)>) -> String {
-    let finite = |value: &f64| value.is_finite();
-    let all: Vec<f64> = strips
+    let all = strips
         .iter()
         .flat_map(|strip| strip.values.iter().copied().chain([strip.mean, strip.low, strip.high]))
         .chain(band.into_iter().flat_map(|(low, high)| [low, high]))
-        .filter(finite)
-        .collect();
-    let (low, high) = all.iter().fold((0.0_f64, 1e-3_f64), |(low, high), value| (low.min(*value), high.max(*value)));
+        .filter(|value| value.is_finite());
+    let (low, high) = all.fold((0.0_f64, 1e-3_f64), |(low, high), value| (low.min(value), high.max(value)));
     let margin = 0.05 * (high - low);
     let step = (920.0 / strips.len().max(1) as f64).clamp(26.0, 90.0);
-    let frame = Frame {
-        left: 58.0,
-        top: 10.0,
-        width: step * strips.len() as f64,
-        height: 210.0,
-        low: low - margin,
-        high: high + margin,
-    };
+    let width = step * strips.len() as f64;
+    let frame = Frame { left: 58.0, top: 10.0, width, height: 210.0, low: low - margin, high: high + margin };
     let mut out = String::new();
     if let Some((low, high)) = band.filter(|band| band.0.is_finite() && band.1.is_finite()) {
         let (top, bottom) = (frame.y(high), frame.y(low));
+        let height = (bottom - top).max(1.0);
         write!(
             out,
-            "<rect x=\"{}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"#dfe7d8\"/>",
-            frame.left,
-            frame.width,
-            (bottom - top).max(1.0)
+            "<rect x=\"{}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"#dfe7d8\"/>",
+            frame.left
         )
         .expect("writing to a string");
     }
     frame.axis(&mut out, label);
     for (at, strip) in strips.iter().enumerate() {
         let x = frame.left + step * (at as f64 + 0.5);
+        frame.strip(&mut out, strip, x, step);
+        frame.name(&mut out, &strip.name, x);
+    }
+    picture(frame.left + width + 12.0, frame.top + frame.height + 92.0, &out)
+}
+
+impl Frame {
+    fn strip(&self, out: &mut String, strip: &Strip, middle: f64, step: f64) {
         let ink = colour(&strip.family);
         for (index, value) in strip.values.iter().enumerate().filter(|(_, value)| value.is_finite()) {
             // A fixed scatter: dots keep their place from one figure to the next.
-            let off = ((index * 37 % 23) as f64 / 22.0 - 0.5) * step * 0.42 - step * 0.14;
+            let x = middle + ((index * 37 % 23) as f64 / 22.0 - 0.5) * step * 0.42 - step * 0.14;
+            let y = self.y(*value);
+            write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.8\" fill=\"{ink}\" fill-opacity=\"0.38\"/>")
+                .expect("writing to a string");
+        }
+        if !strip.mean.is_finite() {
+            return;
+        }
+        let x = middle + if strip.values.is_empty() { 0.0 } else { step * 0.27 };
+        if strip.low.is_finite() && strip.high.is_finite() {
+            let (from, to) = (self.y(strip.low), self.y(strip.high));
             write!(
                 out,
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"1.8\" fill=\"{ink}\" fill-opacity=\"0.38\"/>",
-                x + off,
-                frame.y(*value)
+                "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{from:.1}\" y2=\"{to:.1}\" stroke=\"{ink}\" stroke-width=\"2\"/>"
             )
             .expect("writing to a string");
         }
-        if strip.mean.is_finite() {
-            let x = x + if strip.values.is_empty() { 0.0 } else { step * 0.27 };
-            if strip.low.is_finite() && strip.high.is_finite() {
-                write!(
-                    out,
-                    "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{ink}\" stroke-width=\"2\"/>",
-                    frame.y(strip.low),
-                    frame.y(strip.high)
-                )
-                .expect("writing to a string");
-            }
-            write!(out, "<circle cx=\"{x:.1}\" cy=\"{:.1}\" r=\"4\" fill=\"{ink}\"/>", frame.y(strip.mean))
-                .expect("writing to a string");
-        }
-        write!(
-            out,
-            "<text transform=\"translate({:.1} {:.1}) rotate(-35)\" text-anchor=\"end\">{}</text>",
-            frame.left + step * (at as f64 + 0.5) + 4.0,
-            frame.top + frame.height + 14.0,
-            escape(&strip.name)
-        )
-        .expect("writing to a string");
+        let y = self.y(strip.mean);
+        write!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{ink}\"/>").expect("writing to a string");
     }
-    picture(frame.left + frame.width + 12.0, frame.top + frame.height + 92.0, &out)
+
+    /// A name below the axis, slanted.
+    fn name(&self, out: &mut String, name: &str, middle: f64) {
+        let (x, y) = (middle + 4.0, self.top + self.height + 14.0);
+        let name = escape(name);
+        write!(out, "<text transform=\"translate({x:.1} {y:.1}) rotate(-35)\" text-anchor=\"end\">{name}</text>")
+            .expect("writing to a string");
+    }
 }
 
 /// A matrix as coloured squares; NaN is hatched grey.
@@ -218,14 +212,7 @@ pub(super) fn bars(label: &str, names: &[String], values: &[f64], ink: &str) -> 
             )
             .expect("writing to a string");
         }
-        write!(
-            out,
-            "<text transform=\"translate({:.1} {:.1}) rotate(-35)\" text-anchor=\"end\">{}</text>",
-            x + step / 2.0 + 4.0,
-            frame.top + frame.height + 14.0,
-            escape(name)
-        )
-        .expect("writing to a string");
+        frame.name(&mut out, name, x + step / 2.0);
     }
     picture(frame.left + frame.width + 12.0, frame.top + frame.height + 62.0, &out)
 }

@@ -39,7 +39,7 @@ fn npy(path: &Path, values: ArrayView2<'_, f64>, is_vector: bool) {
         false => format!("({}, {})", values.nrows(), values.ncols()),
     };
     let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
-    while (header.len() + 11) % 64 != 0 {
+    while !(header.len() + 11).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');

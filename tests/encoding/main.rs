@@ -1,0 +1,5 @@
+//! Neural encoding over whole recordings, simulated neurons and other people's programs.
+
+mod dataset;
+mod peers;
+mod truth;
