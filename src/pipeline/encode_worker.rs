@@ -76,6 +76,17 @@ struct Running {
     work: Work,
 }
 
+/// Why scores are renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// Time has passed.
+    Running,
+    /// The recording has ended and every fit is at its minimum.
+    Final,
+    /// The recording has ended and time ran out before.
+    Unfinished,
+}
+
 /// What the work of bins has cost.
 #[derive(Clone, Copy, Debug, Default)]
 struct Work {
@@ -116,7 +127,7 @@ impl EncodeWorker {
             self.work(now, closed);
         }
         if self.running.as_ref().is_some_and(|running| now - running.shown >= SHOW_EVERY) {
-            self.renew(now, false);
+            self.renew(now, Renewal::Running);
         }
         self.obey();
         any
@@ -249,29 +260,30 @@ impl EncodeWorker {
             let deadline = clock() + Span::from_secs_f64(self.parts.config.finish_secs);
             let endless = self.pieces.is_some();
             let finished = running.encoder.finish(&mut || endless || clock() < deadline);
-            self.renew(clock(), finished);
+            self.renew(clock(), if finished { Renewal::Final } else { Renewal::Unfinished });
         }
         self.running = None;
         self.shared.encoding_busy.store(false, Ordering::Release);
     }
 
     /// Shows scores and, now and then and at the end, writes them.
-    fn renew(&mut self, now: HostTime, last: bool) {
+    fn renew(&mut self, now: HostTime, renewal: Renewal) {
         let Some(running) = &mut self.running else { return };
         running.shown = now;
         running.renewals += 1;
         let classes =
             self.parts.classifier.as_ref().map(|classifier| classifier.classes().to_vec()).unwrap_or_default();
+        let (last, ended) = (renewal == Renewal::Final, renewal != Renewal::Running);
         let live = describe(running, &classes, last);
         self.shared.encoding.publish(|shown| shown.clone_from(&live));
-        let table = running.tables.encoding().filter(|_| last || running.renewals.is_multiple_of(ROWS_EVERY));
+        let table = running.tables.encoding().filter(|_| ended || running.renewals.is_multiple_of(ROWS_EVERY));
         let Some(table) = table else { return };
         let at = RigTime::from_nanos(running.encoder.bins() as i64 * self.settings.grid.bin_ns);
         let Running { lane, encoder, .. } = running;
         for score in encoder.scores() {
             let row = EncodingRow { unit: score.unit, set: &encoder.sets()[score.set].name, score: score.score, last };
             // At the end nothing else fills the lane: wait for room rather than lose the result.
-            while last && !lane.has_room() {
+            while ended && !lane.has_room() {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
             let taken = write_encoding(lane, table, at, &row);
