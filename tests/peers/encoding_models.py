@@ -44,14 +44,14 @@ def elastic_net(x, y, strength, mixing):
                      options={"maxiter": 20000, "maxfun": 40000, "ftol": 1e-16, "gtol": 1e-10}).x
     w, b = found[:p] - found[p:-1], found[-1]
     step = 1.0 / (np.linalg.norm(np.c_[x, np.ones(n)], 2) ** 2 / n * np.exp(x @ w + b).max())
-    for _ in range(20000):
+    for _ in range(3000):
         rate = np.exp(x @ w + b)
         moved = w - step * (x.T @ (rate - y) / n + l2 * w)
         new = np.sign(moved) * np.maximum(np.abs(moved) - step * l1, 0)
         b_new = b - step * np.mean(rate - y)
         far = max(np.abs(new - w).max(), abs(b_new - b))
         w, b = new, b_new
-        if far < 1e-14:
+        if far < 1e-13:
             break
     return [b, *w]
 
