@@ -18,8 +18,8 @@ use mimicd_device::Span;
 use mimicd_sim::rat::{Behaviour, World};
 
 const RATE_HZ: f64 = 50.0;
-const SECONDS: f64 = 300.0;
-const SEEDS: std::ops::Range<u64> = 100..108;
+const SECONDS: f64 = 240.0;
+const SEEDS: std::ops::Range<u64> = 100..105;
 /// Noise of a keypoint, metres: what the twin's pose networks leave.
 const NOISE_M: f64 = 0.0015;
 /// Walking faster than this is `WalkFast`.

@@ -4,7 +4,7 @@
     python training/behaviour/train.py /tmp/behaviour models/behaviour-twin
 
 Inputs are those of `src/encoding/behaviour/features.rs`: posture now, its mean and spread over the last half second, mean
-size of the joint velocities. The twin's last two seeds are held out whole; real clips are never trained on.
+size of the joint velocities. The last seed of the twin is held out whole; real clips are never trained on.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import torch
 
 CLASSES = ["Still", "Sniff", "Walk", "WalkFast", "Turn", "Rear", "FaceGroom", "FlankGroom"]
 INPUTS = 298
-HELD_OUT = 2
+HELD_OUT = 1
 
 
 def read(folder, name):
