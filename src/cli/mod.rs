@@ -7,8 +7,8 @@ mod check;
 mod ctl;
 mod daemon;
 mod demo;
-mod export;
 mod encode;
+mod export;
 mod published;
 mod replay;
 

@@ -114,7 +114,7 @@ pub fn virtual_columns(signals: &[(String, usize)]) -> Vec<(String, Vec<FeatureC
     let mut first = QVEL_LEN + ACTUATORS;
     for (name, len) in signals {
         // The action is there once already, and in every policy.
-        if name != "action" {
+        if name != "action" && name != "policy_action" {
             let columns = (0..*len).map(|at| column(first + at, format!("{name}[{at}]"), "")).collect();
             groups.push((name.clone(), columns));
         }
