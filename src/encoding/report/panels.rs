@@ -10,7 +10,7 @@ use super::svg::{Strip, bars, escape, heatmap, strips};
 const MAPS: usize = 8;
 
 fn section(out: &mut String, title: &str, text: &str, inner: &str) {
-    write!(out, "<section><h2>{}</h2><p>{}</p>{inner}</section>\n", escape(title), escape(text))
+    writeln!(out, "<section><h2>{}</h2><p>{}</p>{inner}</section>", escape(title), escape(text))
         .expect("writing to a string");
 }
 
