@@ -152,7 +152,13 @@ fn start(home: &Path) -> (Recorder, Vec<TableSchema>) {
         refuse_below_minutes: 0,
         ..RecordConfig::default()
     };
-    let tables = schemas(&TableShapes { keypoints: 23, cameras: CAMERAS, signals: vec![("latent".to_owned(), 60)] });
+    let tables = schemas(&TableShapes {
+        keypoints: 23,
+        cameras: CAMERAS,
+        signals: vec![("latent".to_owned(), 60)],
+        action_sd: false,
+        encoding: false,
+    });
     let camera = |index: usize| CameraInfo {
         name: format!("cam{index}"),
         width_px: 64,
