@@ -75,7 +75,7 @@ fn variant(line: &str) -> Option<String> {
 }
 
 fn page() -> String {
-    let shapes = TableShapes { keypoints: 23, cameras: 6, signals: Vec::new() };
+    let shapes = TableShapes { keypoints: 23, cameras: 6, signals: Vec::new(), action_sd: false, encoding: false };
     let mut tables = schemas(&shapes);
     tables.push(schema::ephys("<array>", 2, 0.195));
     tables.extend(truth_schemas());
