@@ -9,8 +9,11 @@ mod daemon;
 mod demo;
 mod encode;
 mod export;
+mod probe;
 mod published;
 mod replay;
+mod replay_ephys;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +52,10 @@ enum Command {
     Encode(crate::encoding::EncodeOptions),
     /// Recordings in the published layout (one HDF5 file): analyse them, write them.
     Published(published::Options),
+    /// Probe maps: which channels make a tetrode.
+    Probe(probe::Options),
+    /// Units of a recording: quality, and a file to sort the next one with.
+    Units(units::Options),
     /// Recordings that are there.
     #[command(flatten)]
     Record(crate::record::RecordCommand),
@@ -71,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Export(options) => export::run(&options),
         Command::Encode(options) => encode::run(&options),
         Command::Published(options) => published::run(&options),
+        Command::Probe(options) => probe::run(&options),
+        Command::Units(options) => units::run(&options),
         Command::Record(command) => well(command.run(&mut std::io::stdout())),
         Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {
             println!("{text}");

@@ -23,6 +23,8 @@ pub(super) struct Options {
 enum What {
     /// Keypoints (DANNCE `.mat`, CSV) through registration, imitation and recording.
     Keypoints(KeypointOptions),
+    /// Electrode recordings (Intan, Open Ephys, SpikeGLX, raw int16) through detection, sorting and recording.
+    Ephys(super::replay_ephys::EphysOptions),
     /// Videos of one rig's cameras through gathering and recording, with the frame sets proved aligned.
     Video(VideoOptions),
 }
@@ -75,6 +77,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     match &options.what {
         What::Keypoints(options) => keypoints(options),
         What::Video(options) => video(options),
+        What::Ephys(options) => super::replay_ephys::run(options),
     }
 }
 

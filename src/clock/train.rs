@@ -136,7 +136,10 @@ impl TrainFollower {
             }
             Resolved::Nothing => {
                 self.proved = false;
-                (from + 1, Integrity::CLOCK_STEP)
+                // After a restart the counter is only as good as the host's clock: about so many triggers have passed, and
+                // the next stretched period tells exactly.
+                let passed = (interval.nanos() as f64 / self.plan.period.nanos() as f64).round() as u64;
+                (from + passed.max(1), Integrity::CLOCK_STEP)
             }
         };
         self.last = Some((at, trigger));
@@ -170,6 +173,19 @@ mod tests {
             assert_eq!(found.trigger, index);
             assert!(!found.integrity.contains(Integrity::UNPROVED_MATCH));
         }
+    }
+
+    #[test]
+    fn a_counter_that_restarted_about_where_it_should_be_is_found_again_by_the_code() {
+        let mut follower = TrainFollower::new(PLAN, 30e3);
+        follower.expect_start();
+        (0..100).for_each(|index| assert!(follower.on_edge(sample(index)).is_some()));
+        // Five seconds away; the counter goes on 37 ms early.
+        let late = |index| SampleIndex(sample(index).0 - 1_110);
+        let found: Vec<EdgeMatch> = (350..800).filter_map(|index| follower.on_edge(late(index))).collect();
+        assert!(found[0].integrity.contains(Integrity::UNPROVED_MATCH | Integrity::CLOCK_STEP));
+        let last = found.last().expect("followed");
+        assert_eq!((last.trigger, last.integrity), (799, Integrity::empty()));
     }
 
     #[test]

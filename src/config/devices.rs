@@ -58,7 +58,9 @@ pub enum ArrayBackend {
     Twin,
     /// Intan RHX over TCP.
     Rhx,
-    /// A recording replayed.
+    /// A front end of our own, in blocks of a millisecond.
+    Direct,
+    /// A recording of another program, replayed in real time.
     File,
 }
 
@@ -70,11 +72,18 @@ pub struct ArrayConfig {
     pub name: String,
     /// Where samples come from.
     pub backend: ArrayBackend,
-    /// Address (`host` for RHX) or path; unused by the twin.
+    /// RHX: `host`, `host:port` or `host:port/PORTS`. Direct: `/dev/…` or `tcp://host:port`. File: a path, relative to the
+    /// config. Unused by the twin.
     #[serde(default)]
     pub device: String,
     /// Channels; four to a tetrode.
     pub channels: usize,
+    /// First channel of a replayed recording.
+    #[serde(default)]
+    pub channel_first: usize,
+    /// Samples of a block of a replayed recording.
+    #[serde(default = "default_block_samples")]
+    pub block_samples: usize,
     /// Nominal sample rate.
     #[serde(default = "default_rate_hz")]
     pub rate_hz: f64,
@@ -87,6 +96,34 @@ pub struct ArrayConfig {
     /// Bits of the digital word that carry the cameras' exposure lines, in camera order.
     #[serde(default)]
     pub exposure_bits: Vec<u8>,
+}
+
+impl ArrayConfig {
+    /// An array of `channels` channels with everything else as it is by default.
+    pub fn new(name: &str, backend: ArrayBackend, channels: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            backend,
+            device: String::new(),
+            channels,
+            channel_first: 0,
+            block_samples: default_block_samples(),
+            rate_hz: default_rate_hz(),
+            gain_uv_per_bit: default_gain_uv_per_bit(),
+            trigger_bit: 0,
+            exposure_bits: Vec::new(),
+        }
+    }
+
+    pub(super) fn resolve_paths(&mut self, folder: &std::path::Path) {
+        if self.backend == ArrayBackend::File && !self.device.is_empty() {
+            self.device = folder.join(&self.device).to_string_lossy().into_owned();
+        }
+    }
+}
+
+const fn default_block_samples() -> usize {
+    30
 }
 
 const fn default_rate_hz() -> f64 {
@@ -197,6 +234,7 @@ fn check_array(array: &ArrayConfig, cameras: usize, errors: &mut Vec<ConfigError
     check::within(&key("rate_hz"), array.rate_hz, 1_000.0..=100_000.0, errors);
     check::within(&key("gain_uv_per_bit"), array.gain_uv_per_bit, 1e-3..=100.0, errors);
     check::within(&key("trigger_bit"), f64::from(array.trigger_bit), 0.0..=15.0, errors);
+    check::within(&key("block_samples"), array.block_samples as f64, 1.0..=4_096.0, errors);
     if array.channels == 0 || array.channels > 4_096 || !array.channels.is_multiple_of(4) {
         errors.push(ConfigError::value(key("channels"), array.channels, "a multiple of 4 (tetrodes) from 4 to 4096"));
     }

@@ -184,6 +184,7 @@ impl Config {
 
     fn resolve_paths(&mut self, folder: &Path) {
         resolve(folder, &mut self.rig.calibration);
+        self.arrays.iter_mut().for_each(|array| array.resolve_paths(folder));
         self.pose.resolve_paths(folder);
         self.body.resolve_paths(folder);
         self.imitation.resolve_paths(folder);

@@ -24,6 +24,7 @@ assets![
     "shapes.js" as "text/javascript; charset=utf-8",
     "plots.js" as "text/javascript; charset=utf-8",
     "encoding.js" as "text/javascript; charset=utf-8",
+    "tetrode.js" as "text/javascript; charset=utf-8",
     "health.js" as "text/javascript; charset=utf-8",
 ];
 

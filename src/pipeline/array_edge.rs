@@ -1,7 +1,8 @@
 //! The edge thread of one electrode array: device → clock → recorder and spikes.
 //!
 //! Tier: edge. The array sees the trigger train on a digital input, so its sample counter is put on the board's clock by
-//! the train itself: each rising edge is one pair (sample index, train time).
+//! the train itself: each rising edge is one pair (sample index, train time). A replayed recording saw another train or
+//! none: its samples are put on the board's clock by the host's, through the map that pings keep.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +48,18 @@ pub struct TimedBlock {
     pub clock: Option<SampleClock>,
 }
 
+/// How samples get their time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SampleTiming {
+    /// By the trigger train on this bit of the digital word.
+    Trigger {
+        /// The bit.
+        bit: u8,
+    },
+    /// By the host's clock at each block's arrival.
+    Host,
+}
+
 /// What an array edge is made of.
 pub struct ArrayEdgeParts {
     /// Index in the config.
@@ -55,8 +68,8 @@ pub struct ArrayEdgeParts {
     pub name: String,
     /// The open device.
     pub source: Box<dyn EphysSource>,
-    /// Bit of the digital word that carries the trigger line.
-    pub trigger_bit: u8,
+    /// How its samples get their time.
+    pub timing: SampleTiming,
     /// Commands.
     pub control: Consumer<EdgeControl>,
     /// Blocks for the spike thread.
@@ -73,8 +86,10 @@ pub struct ArrayEdge {
     pool: Pool<SampleBlock>,
     follower: TrainFollower,
     line: LineFit,
-    trigger_mask: u16,
+    timing: SampleTiming,
     level: bool,
+    /// The next sample that is paired with the host's clock.
+    next_pair: u64,
     next_sample: Option<SampleIndex>,
     control: Consumer<EdgeControl>,
     to_spikes: Producer<TimedBlock>,
@@ -109,8 +124,9 @@ impl ArrayEdge {
                 outlier_y: 300_000.0,
                 outliers_max: 8,
             }),
-            trigger_mask: 1 << parts.trigger_bit,
+            timing: parts.timing,
             level: false,
+            next_pair: 0,
             next_sample: None,
             index: parts.index,
             name: parts.name,
@@ -222,7 +238,10 @@ impl ArrayEdge {
 
     fn hand_on(&mut self, block: Arc<SampleBlock>) {
         self.count(&block);
-        self.follow_train(&block);
+        match self.timing {
+            SampleTiming::Trigger { bit } => self.follow_train(&block, 1 << bit),
+            SampleTiming::Host => self.follow_host(&block),
+        }
         let clock = self.clock_of(block.first);
         if let Some(clock) = clock {
             self.record(&block, clock);
@@ -246,14 +265,28 @@ impl ArrayEdge {
     }
 
     /// Every rising edge of the trigger line is one pair for the clock map.
-    fn follow_train(&mut self, block: &SampleBlock) {
+    fn follow_train(&mut self, block: &SampleBlock, trigger_mask: u16) {
         for (offset, word) in block.digital.iter().enumerate() {
-            let level = word & self.trigger_mask != 0;
+            let level = word & trigger_mask != 0;
             let rising = level && !self.level;
             self.level = level;
             if rising {
                 self.take_edge(SampleIndex(block.first.0 + offset as u64));
             }
+        }
+    }
+
+    /// Ten pairs a second of a block's end and the host's clock then.
+    fn follow_host(&mut self, block: &SampleBlock) {
+        let end = block.end().0;
+        let Some(start) = self.shared.clock.train_start().filter(|_| end >= self.next_pair) else { return };
+        let map = self.shared.host_map.read(|map| *map);
+        let Some(map) = map else { return };
+        self.next_pair = end + (self.source.rate_hz() / 10.0) as u64;
+        let train = map.map(block.arrival).at - start;
+        if let Verdict::Taken(residual) = self.line.push(end as i64, train.nanos()) {
+            let drift = self.line.slope() * self.source.rate_hz() * 1e-9 - 1.0;
+            self.status().note_residual(residual as i64, drift);
         }
     }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use mimicd_device::{ArrayIndex, CameraIndex, CameraSource, EphysSource, Span, TriggerPlan};
 
 use super::act::Actor;
-use super::array_edge::{ArrayEdge, ArrayEdgeParts};
+use super::array_edge::{ArrayEdge, ArrayEdgeParts, SampleTiming};
 use super::board_edge::{BoardControl, BoardEdge, BoardEdgeParts, BoardReport};
 use super::camera_edge::{CameraEdge, CameraEdgeParts, EdgeControl};
 use super::closed_loop::{ClosedLoop, LoopControl, LoopQueues, LoopSettings};
@@ -38,10 +38,10 @@ use super::stages::Stages;
 use super::tables::TableShapes;
 use super::{ArrayInfo, CameraInfo, LATENCY_EDGES_MICROS, Level, Notice, RigInfo, Snapshot};
 use crate::clock::host_now;
-use crate::config::{ArrayConfig, Config, LookAhead};
+use crate::config::{ArrayBackend, ArrayConfig, Config, LookAhead};
 use crate::geometry::Calibration;
 use crate::record::{LANE_BLOCKS, LANE_FRAMES};
-use crate::spikes::SpikeStage;
+use crate::spikes::{SpikeStage, SpikesError};
 use crate::stream::{Consumer, Doorbell, MatchedFrame, Producer, ring, ring_with_doorbell};
 use crate::telemetry::Stage;
 
@@ -110,6 +110,9 @@ pub fn trigger_plan(config: &Config) -> TriggerPlan {
 }
 
 /// Puts devices and stages together.
+///
+/// # Errors
+/// A probe map or templates that the spike stage cannot use.
 pub fn assemble(
     config: &Config,
     devices: Devices,
@@ -117,7 +120,7 @@ pub fn assemble(
     calibration: &Calibration,
     actor: Actor,
     info: RigInfo,
-) -> Assembly {
+) -> Result<Assembly, SpikesError> {
     let keypoints = info.keypoints.len();
     let signals = stages.imitation.signals().iter().map(|signal| (signal.name.clone(), signal.range.len())).collect();
     let action_sd = !stages.imitation.make_step().action_variability.is_empty();
@@ -128,7 +131,7 @@ pub fn assemble(
     let (loop_bell, spike_bell) = (Doorbell::new(), Doorbell::new());
 
     let (cameras, frames, camera_controls) = camera_edges(config, devices.cameras, &shared, &loop_bell);
-    let (arrays, channels, array_controls) = array_edges(config, devices.arrays, &shared, &spike_bell);
+    let (arrays, channels, array_controls) = array_edges(config, devices.arrays, &shared, &spike_bell)?;
 
     let (to_board, from_loop) = ring(COMMANDS_QUEUED);
     let (news, board_news) = ring_with_doorbell(NEWS_QUEUED, &loop_bell);
@@ -157,7 +160,7 @@ pub fn assemble(
         spikes: spike_control,
         encode: encode_control,
     };
-    Assembly {
+    Ok(Assembly {
         cameras,
         arrays,
         board,
@@ -170,7 +173,7 @@ pub fn assemble(
         shared,
         info,
         shapes,
-    }
+    })
 }
 
 /// The encoding thread's worker, the loop's feed and the supervisor's end. What is wrong with the settings was refused when
@@ -228,33 +231,36 @@ fn array_edges(
     sources: Vec<Box<dyn EphysSource>>,
     shared: &Arc<Shared>,
     bell: &Arc<Doorbell>,
-) -> Edges<ArrayEdge, SpikeChannel> {
+) -> Result<Edges<ArrayEdge, SpikeChannel>, SpikesError> {
     let (mut edges, mut channels, mut controls) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (array, source)) in config.arrays.iter().zip(sources).enumerate() {
         let (to_spikes, blocks) = ring_with_doorbell(BLOCKS_QUEUED, bell);
         let (tell, control) = ring(CONTROLS_QUEUED);
         controls.push(tell);
-        channels.push(spike_channel(config, array, blocks));
+        channels.push(spike_channel(config, array, blocks)?);
         let parts = ArrayEdgeParts {
             index: ArrayIndex(index as u8),
             name: array.name.clone(),
             source,
-            trigger_bit: array.trigger_bit,
+            timing: match array.backend {
+                ArrayBackend::File => SampleTiming::Host,
+                _ => SampleTiming::Trigger { bit: array.trigger_bit },
+            },
             control,
             to_spikes,
             blocks_held: LANE_BLOCKS + BLOCKS_QUEUED,
         };
         edges.push(ArrayEdge::new(parts, shared));
     }
-    (edges, channels, controls)
+    Ok((edges, channels, controls))
 }
 
 fn spike_channel(
     config: &Config,
     array: &ArrayConfig,
     blocks: Consumer<super::array_edge::TimedBlock>,
-) -> SpikeChannel {
-    SpikeChannel { stage: SpikeStage::new(&config.spikes, array), blocks, rate_hz: array.rate_hz }
+) -> Result<SpikeChannel, SpikesError> {
+    Ok(SpikeChannel { stage: SpikeStage::for_array(&config.spikes, array)?, blocks, rate_hz: array.rate_hz })
 }
 
 fn loop_settings(config: &Config, shapes: &TableShapes) -> LoopSettings {

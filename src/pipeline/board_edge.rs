@@ -221,6 +221,7 @@ impl BoardEdge {
         let predicted = map.map(sample.sent + Span::from_nanos((sample.received - sample.sent).nanos() / 2));
         self.shared.board.note_residual((sample.board - predicted.at).nanos(), map.drift_ppm() * 1e-6);
         self.shared.board.steps.store(u64::from(self.fit.steps()), Ordering::Relaxed);
+        self.shared.host_map.publish(|held| *held = Some(map));
         self.tell_loop(BoardNews::Map(map));
     }
 

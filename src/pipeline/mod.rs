@@ -4,6 +4,8 @@
 
 mod act;
 mod array_edge;
+#[cfg(test)]
+mod array_edge_tests;
 mod assembly;
 mod board_edge;
 mod bones;
@@ -19,15 +21,18 @@ mod geoms;
 mod ladder;
 mod missing;
 mod open;
+mod open_array;
 mod preflight;
 mod preview;
 mod provenance;
 mod register;
 mod replay;
+mod replay_ephys;
 mod rig;
 mod shared;
 mod show;
 mod snapshot;
+mod spike_tables;
 mod spike_worker;
 mod stages;
 mod stepped;
@@ -44,6 +49,7 @@ pub use encode_worker::{EncodeControl, EncodeWorker};
 pub use open::{Devices, OpenError, open};
 pub use register::{Registered, Registration};
 pub use replay::{KeypointReplay, ReplayReport};
+pub use replay_ephys::{EphysReplay, EphysReplayReport};
 pub use rig::{RigHost, load_stages};
 pub use shared::{RigClock, Shared};
 pub use stages::{SpikeNote, Stages};
@@ -60,6 +66,6 @@ pub use control::{
 };
 pub use snapshot::{
     ArrayInfo, ArrayLive, BodyGeom, CameraInfo, CameraLive, ClockLive, GeomKind, ImitationLive, LATENCY_EDGES_MICROS,
-    LatencyLive, PoseLive, Preview, RECENT_SPIKES_MAX, Rat, RigInfo, Snapshot, SpikeRing, SpikeTick, WAVEFORM_SAMPLES,
-    Waveform,
+    LatencyLive, PoseLive, Preview, RECENT_SPIKES_MAX, Rat, RigInfo, Snapshot, SortedUnit, SpikeRing, SpikeTick,
+    WAVEFORM_SAMPLES, Waveform,
 };

@@ -5,7 +5,7 @@ use mimicd_device::{
 };
 use mimicd_sim::{SceneOptions, SimError, TruthLog, Twin, TwinArray, TwinCamera, TwinOptions};
 
-use crate::config::{ArrayBackend, ArrayConfig, BoardBackend, CameraBackend, CameraConfig, Config, TwinScene};
+use crate::config::{ArrayConfig, BoardBackend, CameraBackend, CameraConfig, Config, TwinScene};
 use crate::geometry::{Calibration, CameraModel};
 
 /// The devices of a rig.
@@ -49,7 +49,7 @@ pub fn open(config: &Config, calibration: &Calibration, start: HostTime, stepped
     }
     let mut arrays = Vec::new();
     for (index, array) in config.arrays.iter().enumerate() {
-        arrays.push(open_array(array, ArrayIndex(index as u8), twin.as_ref())?);
+        arrays.push(super::open_array::open(array, ArrayIndex(index as u8), twin.as_ref())?);
     }
     let board: Box<dyn SyncBoard> = match (config.board.backend, twin.as_mut()) {
         (BoardBackend::Twin, Some(twin)) => Box::new(twin.board()),
@@ -70,14 +70,7 @@ fn open_camera(
     }
 }
 
-fn open_array(array: &ArrayConfig, index: ArrayIndex, twin: Option<&Twin>) -> Result<Box<dyn EphysSource>, OpenError> {
-    match (array.backend, twin) {
-        (ArrayBackend::Twin, Some(twin)) => Ok(Box::new(twin.array(index))),
-        (backend, _) => Err(unsupported(&format!("array.{}", array.name), &format!("the {backend:?} backend"))),
-    }
-}
-
-fn unsupported(name: &str, what: &str) -> OpenError {
+pub(super) fn unsupported(name: &str, what: &str) -> OpenError {
     let context = format!("{what} is not in this build; use backend = \"twin\"");
     OpenError::Device { name: name.to_owned(), error: DeviceError::new(DeviceErrorKind::Unsupported, context) }
 }

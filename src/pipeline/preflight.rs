@@ -13,10 +13,22 @@ use super::camera_edge::EdgeControl;
 use super::closed_loop::LoopControl;
 use super::shared::{Shared, StreamStatus};
 use super::threads::Threads;
-use super::{PreflightCheck, PreflightReport, Verdict};
+use super::{ArrayLive, PreflightCheck, PreflightReport, Verdict};
+use crate::spikes::ElectrodeFlags;
 
 /// Triggers of the test burst.
 pub const BURST: u32 = 5;
+
+/// A whole second of signal must have been seen by then.
+const ELECTRODES_MAX: Duration = Duration::from_millis(3_500);
+/// How each trouble is called.
+const ELECTRODE_WORDS: [(ElectrodeFlags, &str); 5] = [
+    (ElectrodeFlags::DEAD, "dead"),
+    (ElectrodeFlags::SHORTED, "shorted"),
+    (ElectrodeFlags::SATURATED, "saturated"),
+    (ElectrodeFlags::NOISY, "open or noisy"),
+    (ElectrodeFlags::LINE, "full of mains hum"),
+];
 
 /// The checks, being made.
 pub struct Preflight<'a> {
@@ -48,6 +60,7 @@ impl<'a> Preflight<'a> {
         self.check_quiet(&threads.shared);
         self.check_burst(threads);
         self.check_arrays(&threads.shared);
+        self.check_electrodes(&threads.shared);
         if self.report.passed() {
             self.start_train(threads);
         }
@@ -108,6 +121,14 @@ impl<'a> Preflight<'a> {
         }
     }
 
+    /// Electrodes that are dead, shorted, saturated, open or full of hum: named, never a reason not to record.
+    fn check_electrodes(&mut self, shared: &Shared) {
+        let seen = || shared.spikes.read(|view| view.arrays.iter().all(|array| array.health_seconds > 0));
+        wait(ELECTRODES_MAX, seen);
+        let checks = shared.spikes.read(|view| view.arrays.iter().enumerate().map(electrodes).collect::<Vec<_>>());
+        self.report.checks.extend(checks);
+    }
+
     fn start_train(&mut self, threads: &mut Threads) {
         let counters: Vec<u64> =
             threads.shared.cameras.iter().map(|c| c.last_counter.load(Ordering::Relaxed) + 1).collect();
@@ -131,6 +152,31 @@ impl<'a> Preflight<'a> {
         let sets = sets();
         self.note("loop", runs, format!("{sets} frame sets through the loop"));
     }
+}
+
+/// The verdict on one array's electrodes.
+fn electrodes((index, array): (usize, &ArrayLive)) -> PreflightCheck {
+    let name = format!("electrodes.{index}");
+    if array.health_seconds == 0 {
+        let detail = format!("no whole second of signal within {ELECTRODES_MAX:?}");
+        return PreflightCheck { name, verdict: Verdict::Warn, detail };
+    }
+    let mut detail = String::new();
+    for (flag, word) in ELECTRODE_WORDS {
+        let is_so = |flags: &u8| flags & flag.bits() != 0;
+        let channels = array.channel_flags.iter().enumerate().filter(|(_, flags)| is_so(flags));
+        let channels: Vec<String> = channels.map(|(channel, _)| channel.to_string()).collect();
+        if !channels.is_empty() {
+            let more = if channels.len() > 8 { ", ..." } else { "" };
+            detail += &format!("{} {word} ({}{more}); ", channels.len(), channels[..channels.len().min(8)].join(", "));
+        }
+    }
+    let verdict = if detail.is_empty() { Verdict::Pass } else { Verdict::Warn };
+    let [hum_50, hum_60] = array.line_uv;
+    let count = array.channel_flags.len();
+    detail +=
+        &format!("{count} channels, median noise {:.1} uV, 50 Hz {hum_50:.1} uV, 60 Hz {hum_60:.1} uV", array.noise_uv);
+    PreflightCheck { name, verdict, detail }
 }
 
 fn items(streams: &[StreamStatus]) -> Vec<u64> {

@@ -40,6 +40,7 @@ use crate::pose::PoseStage;
 use crate::record::{
     ArrayInfo, CameraInfo, Catalog, DiskState, Recorder, RecorderHealth, RecordingInfo, TableSchema, verify,
 };
+use crate::spikes::SpikeStage;
 
 /// How far ahead of the newest trigger a recording starts or ends, so that every thread hears of it in time.
 const LEAD_TRIGGERS: u64 = 15;
@@ -96,6 +97,9 @@ impl RigHost {
             .and_then(|calibration| calibration.for_frames(names.iter().copied()))
             .map_err(rig_error)?;
         let stages = load_stages(&config, &calibration)?;
+        for array in &config.arrays {
+            SpikeStage::for_array(&config.spikes, array).map_err(rig_error)?;
+        }
         let info = rig_info(&config, &stages, super::geoms::of(stages.body.rat()));
         Actor::new(&config, &stages).map_err(rig_error)?;
         if config.encoding.live {
@@ -132,7 +136,7 @@ impl RigHost {
         let devices = open(&self.config, &self.calibration, host_now(), false).map_err(rig_error)?;
         let truth = devices.truth.clone();
         let info = super::RigView::info(&*self.view).clone();
-        let assembly = assemble(&self.config, devices, stages, &self.calibration, actor, info);
+        let assembly = assemble(&self.config, devices, stages, &self.calibration, actor, info).map_err(rig_error)?;
         let shapes = assembly.shapes.clone();
         let names: Vec<String> = assembly
             .info

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use mimicd_device::{BoardTime, Frame, RigTime, Span, TriggerPlan};
+use mimicd_device::{Board, BoardTime, Frame, Host, RigTime, Span, TriggerPlan};
 
 use super::{ArrayLive, EncodingLive, Notice, Snapshot, SpikeRing};
+use crate::clock::ClockMap;
 use crate::stream::Latest;
 use crate::telemetry::Counters;
 
@@ -176,6 +177,8 @@ pub struct Shared {
     pub encoding_busy: AtomicBool,
     /// The newest frames, held for previews.
     pub frames: Latest<NewestFrames>,
+    /// The present map from host to board time, for streams that know only the host's clock.
+    pub host_map: Latest<Option<ClockMap<Host, Board>>>,
     /// One per camera.
     pub cameras: Vec<StreamStatus>,
     /// One per array.
@@ -203,6 +206,7 @@ impl Shared {
             cameras: streams(snapshot.cameras.len()),
             arrays: streams(snapshot.arrays.len()),
             frames: Latest::new(vec![None; snapshot.cameras.len()]),
+            host_map: Latest::default(),
             spikes: Latest::new(view),
             encoding: Latest::new(EncodingLive::default()),
             encoding_busy: AtomicBool::new(false),

@@ -241,7 +241,42 @@ pub struct ArrayLive {
     pub unit_rates_hz: Vec<f32>,
     /// The latest waveform of each tetrode.
     pub waveforms: Vec<Waveform>,
+    /// Detection threshold of each channel in microvolts, tetrode by tetrode; infinite (sent as null) for dead ones.
+    #[schema(value_type = Vec<Option<f32>>)]
+    pub thresholds_uv: Vec<f32>,
+    /// Noise of each channel's spike band in microvolts, tetrode by tetrode.
+    pub channel_noise_uv: Vec<f32>,
+    /// What is wrong with each electrode: dead 1, shorted 2, saturated 4, mains hum 8, noisy 16, excluded 32.
+    pub channel_flags: Vec<u8>,
+    /// Amplitude at 50 and 60 Hz, median over channels, in microvolts.
+    pub line_uv: [f32; 2],
+    /// Seconds of signal that electrode health has looked at; 0 = nothing is known yet.
+    pub health_seconds: u64,
+    /// Units found, tetrode by tetrode.
+    pub units: Vec<SortedUnit>,
 }
+
+/// One unit now.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub struct SortedUnit {
+    /// Id within the array.
+    pub id: u16,
+    /// Tetrode within the array.
+    pub tetrode: u16,
+    /// Spikes so far.
+    pub count: u64,
+    /// Spikes in the last second.
+    pub rate_hz: f32,
+    /// Peak of its mean waveform over the noise.
+    pub snr: f32,
+    /// Part of its intervals shorter than 1.5 ms.
+    pub violations: f32,
+    /// How far it has wandered since it was found, in noise sigmas.
+    pub drift_sigma: f32,
+}
+
+/// Units of one array that a snapshot has room for.
+const UNITS_MAX: usize = 512;
 
 /// The latest spike of one tetrode, four channels by [`WAVEFORM_SAMPLES`].
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -367,6 +402,10 @@ impl ArrayLive {
             waveforms: (0..tetrodes)
                 .map(|_| Waveform { uv: Vec::with_capacity(4 * WAVEFORM_SAMPLES), ..Waveform::default() })
                 .collect(),
+            thresholds_uv: vec![f32::INFINITY; info.channels],
+            channel_noise_uv: vec![0.0; info.channels],
+            channel_flags: vec![0; info.channels],
+            units: Vec::with_capacity(UNITS_MAX),
             ..Self::default()
         }
     }

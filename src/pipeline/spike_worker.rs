@@ -4,17 +4,18 @@
 
 use std::sync::Arc;
 
-use mimicd_device::{ArrayIndex, HostTime, SampleBlock, SampleIndex};
+use mimicd_device::{ArrayIndex, HostTime, SampleBlock, SampleIndex, Span};
 
 use super::array_edge::{SampleClock, TimedBlock};
 use super::encode_feed::EncodeSpike;
 use super::shared::{Shared, SpikeView};
+use super::spike_tables;
 use super::stages::SpikeNote;
 use super::tables::{self, TableIds};
-use super::{ArrayLive, SpikeTick, WAVEFORM_SAMPLES, Waveform};
+use super::{ArrayLive, SortedUnit, SpikeTick, WAVEFORM_SAMPLES, Waveform};
 use crate::encoding::units::UnitKey;
 use crate::record::RecordLane;
-use crate::spikes::{SNIPPET_BEFORE, SpikeEvent, SpikeOutput, SpikeStage, TETRODE_CHANNELS};
+use crate::spikes::{SNIPPET_BEFORE, SpikeEvent, SpikeOutput, SpikeStage, TETRODE_CHANNELS, UnitQuality};
 use crate::stream::{Consumer, Producer};
 use crate::telemetry::Cause;
 
@@ -40,6 +41,8 @@ struct Channel {
     parts: SpikeChannel,
     out: SpikeOutput,
     window_samples: u64,
+    /// Train time of the latest block.
+    latest_train: Span,
     /// Spikes of the running second, by tetrode.
     window_spikes: Vec<u32>,
 }
@@ -66,7 +69,7 @@ impl SpikeWorker {
             .into_iter()
             .map(|parts| {
                 let window_spikes = vec![0; parts.stage.tetrodes()];
-                Channel { out: parts.stage.output(), parts, window_samples: 0, window_spikes }
+                Channel { out: parts.stage.output(), parts, window_samples: 0, latest_train: Span::ZERO, window_spikes }
             })
             .collect();
         Self { channels, to_loop, control, shared: Arc::clone(shared), lane: None, to_encode: None }
@@ -94,8 +97,22 @@ impl SpikeWorker {
         while let Some(control) = self.control.pop() {
             self.lane = match control {
                 SpikeControl::Record(lane, tables) => Some((lane, tables)),
-                SpikeControl::StopRecord => None,
+                SpikeControl::StopRecord => {
+                    self.write_units();
+                    None
+                }
             };
+        }
+    }
+
+    /// The units as they stand, into the recording that is being let go of.
+    fn write_units(&mut self) {
+        let Some((mut lane, tables)) = self.lane.take() else { return };
+        for (index, channel) in self.channels.iter().enumerate() {
+            let at = self.shared.clock.rig_of_train(channel.latest_train);
+            if at.nanos() >= 0 {
+                spike_tables::write_units(&mut lane, tables.units(), at, ArrayIndex(index as u8), &channel.parts.stage);
+            }
         }
     }
 
@@ -107,6 +124,7 @@ impl SpikeWorker {
             channel.window_spikes[usize::from(event.tetrode)] += 1;
         }
         if let Some(clock) = clock {
+            channel.latest_train = clock.train_of(block.end());
             self.record(array, clock);
             self.encode(array, block, clock);
         }
@@ -190,8 +208,53 @@ fn show_second(live: &mut ArrayLive, channel: &mut Channel) {
     for (rate, count) in live.unit_rates_hz.iter_mut().zip(&mut channel.window_spikes) {
         *rate = std::mem::take(count) as f32 / seconds;
     }
-    live.noise_uv = median(channel.parts.stage.noise_uv());
+    let stage = &channel.parts.stage;
+    live.noise_uv = median(stage.noise_uv());
+    show_electrodes(live, stage);
+    if let Some(sorter) = stage.sorter() {
+        show_units(&mut live.units, seconds, |each| sorter.visit(each));
+    }
     channel.window_samples = 0;
+}
+
+fn show_electrodes(live: &mut ArrayLive, stage: &SpikeStage) {
+    for (shown, threshold) in live.thresholds_uv.iter_mut().zip(stage.threshold_uv()) {
+        *shown = tenths(threshold);
+    }
+    let health = stage.health();
+    live.health_seconds = health.windows();
+    let shown = live.channel_noise_uv.iter_mut().zip(&mut live.channel_flags);
+    for ((noise, flags), channel) in shown.zip(health.channels()) {
+        *noise = tenths(channel.noise_uv);
+        *flags = channel.flags.bits();
+    }
+    for (line, shown) in live.line_uv.iter_mut().enumerate() {
+        *shown = median(health.channels().iter().map(|channel| channel.line_uv[line]));
+    }
+}
+
+/// Units with the rate of the second that is over; `visit` shows every unit.
+fn show_units(shown: &mut Vec<SortedUnit>, seconds: f32, visit: impl Fn(&mut dyn FnMut(UnitQuality))) {
+    // Units stay in their order; new ones may come in between, so the old counts are looked up by id.
+    let before = shown.len();
+    visit(&mut |unit| {
+        let count_before = shown[..before].iter().find(|old| old.id == unit.id).map_or(unit.count, |old| old.count);
+        shown.push(SortedUnit {
+            id: unit.id,
+            tetrode: unit.tetrode,
+            count: unit.count,
+            rate_hz: tenths((unit.count - count_before) as f32 / seconds),
+            snr: tenths(unit.snr),
+            violations: unit.violations,
+            drift_sigma: tenths(unit.drift_sigma),
+        });
+    });
+    shown.drain(..before);
+}
+
+/// To a tenth: what is shown need not be longer on the wire.
+fn tenths(value: f32) -> f32 {
+    (value * 10.0).round() / 10.0
 }
 
 /// Median by counting in 0.1 µV bins: no memory beyond the stack.

@@ -65,7 +65,8 @@ impl Stepped {
         let truth = devices.truth.clone();
         let info = rig_info(config, &stages, Vec::new());
         let rig = super::provenance::rig(&info, calibration);
-        let mut assembly = assemble(config, devices, stages, calibration, actor, info);
+        let mut assembly =
+            assemble(config, devices, stages, calibration, actor, info).map_err(|error| failed(&error))?;
         for camera in &mut assembly.cameras {
             camera.start().map_err(|error| failed(&error))?;
         }

@@ -6,12 +6,13 @@
 use mimicd_device::{ArrayIndex, BoardEvent, BoardTime, HostTime, Integrity, RigTime, Span};
 
 use super::shared::RigClock;
+use super::spike_tables;
 use crate::body::BodyState;
 use crate::imitation::{ImitationStep, ResetReason};
 use crate::pose::{Keypoint, PoseEstimate};
 use crate::record::schema::standard_tables;
 use crate::record::{Column, RecordError, RecordLane, Recorder, RowWriter, ScalarKind, TableId, TableSchema};
-use crate::spikes::{SNIPPET_SAMPLES, SpikeEvent, TETRODE_CHANNELS};
+use crate::spikes::SpikeEvent;
 use crate::telemetry::Stage;
 
 /// Steps of the latency ladder, counted from mid-exposure.
@@ -29,11 +30,17 @@ pub struct TableIds {
     body: TableId,
     imitation: TableId,
     spikes: TableId,
+    units: TableId,
     rules: TableId,
     encoding: Option<TableId>,
 }
 
 impl TableIds {
+    /// The units table.
+    pub(super) const fn units(&self) -> TableId {
+        self.units
+    }
+
     /// Finds the tables of a recording.
     ///
     /// # Errors
@@ -49,6 +56,7 @@ impl TableIds {
             body: recorder.table("body")?,
             imitation: recorder.table("virtual")?,
             spikes: recorder.table("spikes")?,
+            units: recorder.table("units")?,
             rules: recorder.table("rules")?,
             encoding: recorder.table("encoding").ok(),
         })
@@ -78,7 +86,15 @@ pub struct TableShapes {
 /// Every table of a recording.
 pub fn schemas(shapes: &TableShapes) -> Vec<TableSchema> {
     let mut tables = standard_tables(&LADDER);
-    tables.extend([stages(), pose(shapes), body(shapes.keypoints), imitation(shapes), spikes(), rules()]);
+    tables.extend([
+        stages(),
+        pose(shapes),
+        body(shapes.keypoints),
+        imitation(shapes),
+        spike_tables::spikes(),
+        spike_tables::units(),
+        rules(),
+    ]);
     tables.extend(shapes.encoding.then(super::encode_table::encoding));
     tables
 }
@@ -216,26 +232,6 @@ fn imitation(shapes: &TableShapes) -> TableSchema {
         "The imitating rat, one row per frame set; t_ns is the newest frame's mid-exposure.",
         columns,
     )
-}
-
-fn spikes() -> TableSchema {
-    let columns = vec![
-        Column::scalar("array", ScalarKind::I16, "", "Index of the array in the config."),
-        Column::scalar("tetrode", ScalarKind::I16, "", "Tetrode of the array."),
-        Column::scalar("channel", ScalarKind::I16, "", "Channel with the largest peak."),
-        Column::scalar("unit", ScalarKind::I32, "", "Unit; 0 = unsorted."),
-        Column::scalar("sample_index", ScalarKind::I64, "", "Sample of the peak, on the array's own counter."),
-        Column::scalar("peak_uv", ScalarKind::F32, "uV", "Signed peak."),
-        Column::scalar("confidence", ScalarKind::F32, "", "Confidence of the unit, 0..1; 0 = unsorted."),
-        Column::list(
-            "snippet",
-            ScalarKind::I16,
-            TETRODE_CHANNELS * SNIPPET_SAMPLES,
-            "0.1 uV",
-            "Filtered waveform, channel-major.",
-        ),
-    ];
-    TableSchema::new("spikes", "Detected spikes; t_ns is the peak.", columns)
 }
 
 fn rules() -> TableSchema {
@@ -507,16 +503,7 @@ pub fn write_spike(
     array: ArrayIndex,
     spike: &SpikeEvent,
 ) -> bool {
-    lane.row(tables.spikes, at, |row| {
-        row.i16(i16::from(array.0));
-        row.i16(spike.tetrode as i16);
-        row.i16(spike.channel as i16);
-        row.i32(i32::from(spike.unit));
-        row.i64(spike.sample.0 as i64);
-        row.f32(spike.peak_uv);
-        row.f32(spike.confidence);
-        row.i16s(spike.snippet.iter().flatten().map(|uv| (uv * 10.0).round() as i16));
-    })
+    spike_tables::write_spike(lane, tables.spikes, at, array, spike)
 }
 
 /// One decision of a rule.

@@ -96,6 +96,13 @@ fn array_floats(array: &dyn Array) -> Vec<f64> {
     }
 }
 
+/// Whole numbers of a column of lists, flattened. Nothing when the column is not there or holds no 16-bit numbers.
+pub fn list_integers(batch: &RecordBatch, column: &str) -> Vec<i64> {
+    let list = batch.column_by_name(column).and_then(|array| array.as_fixed_size_list_opt());
+    let values = list.and_then(|list| list.values().as_primitive_opt::<Int16Type>());
+    values.map(|values| values.values().iter().map(|value| i64::from(*value)).collect()).unwrap_or_default()
+}
+
 /// Text of a column; nothing when the column is not there or is no text.
 pub fn texts(batch: &RecordBatch, column: &str) -> Vec<String> {
     let strings = batch.column_by_name(column).and_then(|array| array.as_string_opt::<i32>());

@@ -12,24 +12,32 @@
 
 mod detect;
 mod edges;
+mod error;
 mod filter;
+mod health;
 mod layout;
 mod lfp;
 mod noise;
 mod output;
+mod probe;
 mod reference;
 mod sort;
 mod stage;
+mod templates;
 
 pub use edges::{DigitalEdge, EdgeFinder};
+pub use error::SpikesError;
 pub use filter::{FilterBank, Section, band_pass};
+pub use health::{ChannelHealth, ElectrodeFlags, HealthMonitor};
 pub use layout::ChannelLayout;
 pub use lfp::LfpDecimator;
 pub use noise::NoiseTracker;
 pub use output::{Snippet, SpikeEvent, SpikeOutput, UnitId};
+pub use probe::{ProbeError, ProbeMap, TetrodeMap};
 pub use reference::MedianReference;
 pub use sort::{SortState, Sorter, UnitQuality};
 pub use stage::{SpikeCounters, SpikeStage};
+pub use templates::{KnownUnit, Template, TemplateError, Templates};
 
 /// Wires of a tetrode.
 pub const TETRODE_CHANNELS: usize = 4;

@@ -4,8 +4,9 @@ use mimicd_device::{Integrity, SampleBlock, SampleIndex};
 
 use super::detect::{Candidate, Detector};
 use super::{
-    ChannelLayout, EdgeFinder, FilterBank, LfpDecimator, MedianReference, NoiseTracker, SNIPPET_BEFORE,
-    SNIPPET_SAMPLES, Snippet, Sorter, SpikeEvent, SpikeOutput, TETRODE_CHANNELS, UnitQuality, band_pass,
+    ChannelLayout, EdgeFinder, FilterBank, HealthMonitor, LfpDecimator, MedianReference, NoiseTracker, ProbeMap,
+    SNIPPET_BEFORE, SNIPPET_SAMPLES, Snippet, Sorter, SpikeEvent, SpikeOutput, SpikesError, TETRODE_CHANNELS,
+    Templates, UnitQuality, band_pass,
 };
 use crate::config::{ArrayConfig, SpikesConfig};
 
@@ -57,6 +58,7 @@ pub struct SpikeStage {
     filter: FilterBank,
     reference: MedianReference,
     noise: NoiseTracker,
+    health: HealthMonitor,
     lfp: Option<LfpDecimator>,
     detector: Detector,
     sorter: Option<Sorter>,
@@ -91,6 +93,26 @@ impl SpikeStage {
         Self::with_layout(config, array, ChannelLayout::in_rows(array.channels, &config.dead_channels))
     }
 
+    /// A stage for `array` with the tetrode map and the templates that `config` names, where it names any.
+    ///
+    /// # Errors
+    /// A probe map or a template folder that cannot be used; the message names file and place.
+    pub fn for_array(config: &SpikesConfig, array: &ArrayConfig) -> Result<Self, SpikesError> {
+        let layout = if config.probe.as_os_str().is_empty() {
+            ChannelLayout::in_rows(array.channels, &config.dead_channels)
+        } else {
+            ProbeMap::load(&config.probe)?.layout(array.channels, &config.dead_channels, &config.probe)?
+        };
+        let mut stage = Self::with_layout(config, array, layout);
+        if let Some(sorter) = &mut stage.sorter
+            && !config.templates.as_os_str().is_empty()
+        {
+            let templates = Templates::load(&config.templates, array.gain_uv_per_bit)?;
+            sorter.import(&templates.on_tetrodes(&stage.layout, config, array)?);
+        }
+        Ok(stage)
+    }
+
     /// A stage for `array` with its own tetrode map.
     ///
     /// # Panics
@@ -102,6 +124,9 @@ impl SpikeStage {
         let tetrodes = channels / TETRODE_CHANNELS;
         let high_hz = config.band_high_hz.min(array.rate_hz * 0.45);
         let sections = band_pass(array.rate_hz, config.band_low_hz, high_hz);
+        let lfp = (config.lfp_rate_hz > 0.0).then(|| LfpDecimator::new(array.rate_hz, config.lfp_rate_hz, channels));
+        let lfp_rate_hz = lfp.as_ref().map_or(0.0, |lfp| array.rate_hz / lfp.factor() as f64);
+        let full_scale_uv = (array.gain_uv_per_bit * 32_768.0) as f32;
         let coincident = ((tetrodes as f64 * config.artefact_fraction).ceil() as usize).max(2);
         let mut stage = Self {
             permuted: !layout.is_identity() || channels != array.channels,
@@ -110,7 +135,8 @@ impl SpikeStage {
             filter: FilterBank::new(sections, channels),
             reference: MedianReference::new(layout.chips(config.reference_group_channels)),
             noise: NoiseTracker::new(channels),
-            lfp: (config.lfp_rate_hz > 0.0).then(|| LfpDecimator::new(array.rate_hz, config.lfp_rate_hz, channels)),
+            health: HealthMonitor::new(array.rate_hz, lfp_rate_hz, full_scale_uv, &layout.dead),
+            lfp,
             detector: Detector::new(channels, config.return_samples),
             sorter: config.sort.then(|| Sorter::new(config, tetrodes, array.rate_hz)),
             edges: EdgeFinder::default(),
@@ -166,6 +192,11 @@ impl SpikeStage {
     /// Detection threshold of each channel, in layout order; infinite for dead channels.
     pub fn threshold_uv(&self) -> impl ExactSizeIterator<Item = f32> + '_ {
         (0..self.layout.channels()).map(|c| self.detector.threshold_uv(c))
+    }
+
+    /// The electrodes' last second.
+    pub fn health(&self) -> &HealthMonitor {
+        &self.health
     }
 
     /// The sorter, when sorting is on.
@@ -232,6 +263,7 @@ impl SpikeStage {
         if let Some(lfp) = &mut self.lfp {
             lfp.reset();
         }
+        self.health.clear();
         self.convert(block, 0);
         self.filter.settle(&self.row_uv);
     }
@@ -256,7 +288,11 @@ impl SpikeStage {
         let range = begin..begin + rows * channels;
         for (offset, at) in range.clone().step_by(channels).enumerate() {
             self.convert(block, from + offset);
+            if HealthMonitor::wants(offset) {
+                self.health.look_raw(&self.row_uv);
+            }
             if let Some(row) = self.lfp.as_mut().and_then(|lfp| lfp.push(&self.row_uv)) {
+                self.health.look_slow(row);
                 push_lfp(out, row, SampleIndex(block.first.0 + (from + offset) as u64));
             }
             let target = &mut self.history[at..at + channels];
@@ -264,7 +300,10 @@ impl SpikeStage {
             self.filter.row(target);
         }
         let filtered = &mut self.history[range];
+        self.health.look_band(filtered);
         self.reference.subtract(filtered, channels);
+        self.health.look_referenced(filtered, |channel| self.noise.sigma_uv(channel));
+        self.health.advance(rows);
         if self.position >= self.detect_from {
             self.noise.look(filtered);
             let (pending, counters) = (&mut self.pending, &mut self.counters);

@@ -10,16 +10,7 @@ use crate::config::{ArrayBackend, ArrayConfig, SpikesConfig};
 const GAIN: f64 = 0.195;
 
 fn array(channels: usize) -> ArrayConfig {
-    ArrayConfig {
-        name: "a".into(),
-        backend: ArrayBackend::Twin,
-        device: String::new(),
-        channels,
-        rate_hz: 30_000.0,
-        gain_uv_per_bit: GAIN,
-        trigger_bit: 0,
-        exposure_bits: Vec::new(),
-    }
+    ArrayConfig::new("a", ArrayBackend::Twin, channels)
 }
 
 /// A biphasic wave of unit trough, 1.2 ms long, trough at sample 10.
@@ -202,4 +193,123 @@ fn edges_are_exact_to_the_sample_and_say_when_they_are_not() {
     block.digital.fill(0);
     finder.find(&block, true, &mut edges);
     assert_eq!(edges, [edge(500, 1, false, false)]);
+}
+
+/// Blocks of a made signal through a stage.
+fn feed(stage: &mut SpikeStage, channels: usize, samples: &[i16]) -> Vec<SpikeEvent> {
+    let made = Made { samples: samples.to_vec(), channels, spikes: Vec::new() };
+    run(stage, &made, 30, None)
+}
+
+#[test]
+fn electrodes_that_are_wrong_are_named_and_the_others_are_not() {
+    let (channels, length) = (32, 75_000);
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let mut samples = Vec::with_capacity(channels * length);
+    for at in 0..length {
+        let t = at as f64 / 30_000.0;
+        let common = 6.0 * gauss(&mut rng);
+        let shared = 9.0 * gauss(&mut rng);
+        for channel in 0..channels {
+            let own = 9.0 * gauss(&mut rng);
+            let uv = match channel {
+                3 => 0.0,
+                9 | 10 => common + shared + 1.5 * gauss(&mut rng),
+                17 => common + own + 150.0 * (std::f64::consts::TAU * 50.0 * t).sin() as f32,
+                18 => common + own + 150.0 * (std::f64::consts::TAU * 60.0 * t).sin() as f32,
+                20 => {
+                    if at % 100 < 20 {
+                        6_400.0
+                    } else {
+                        own
+                    }
+                }
+                27 => 120.0 * gauss(&mut rng),
+                _ => common + own + 8.0 * (std::f64::consts::TAU * 50.0 * t).sin() as f32,
+            };
+            samples.push((f64::from(uv) / GAIN).round().clamp(-32_768.0, 32_767.0) as i16);
+        }
+    }
+    let config = SpikesConfig { dead_channels: vec![30], sort: false, ..SpikesConfig::default() };
+    let mut stage = SpikeStage::new(&config, &array(channels));
+    feed(&mut stage, channels, &samples);
+    let health = stage.health();
+    assert_eq!(health.windows(), 2);
+    let flags = |channel: usize| health.channels()[channel].flags;
+    assert_eq!(flags(3), ElectrodeFlags::DEAD);
+    assert_eq!((flags(9), flags(10)), (ElectrodeFlags::SHORTED, ElectrodeFlags::SHORTED));
+    assert_eq!((flags(17), flags(18)), (ElectrodeFlags::LINE, ElectrodeFlags::LINE));
+    assert!(flags(20).contains(ElectrodeFlags::SATURATED), "{:?}", health.channels()[20]);
+    assert!(flags(27).contains(ElectrodeFlags::NOISY), "{:?}", health.channels()[27]);
+    assert_eq!(flags(30), ElectrodeFlags::EXCLUDED);
+    for channel in (0..channels).filter(|c| ![3, 9, 10, 17, 18, 20, 27, 30].contains(c)) {
+        assert_eq!(flags(channel), ElectrodeFlags::empty(), "channel {channel}: {:?}", health.channels()[channel]);
+    }
+    let [hum, other] = health.channels()[17].line_uv;
+    assert!((hum - 150.0).abs() < 4.0 && other < 4.0, "50 Hz {hum}, 60 Hz {other}");
+    assert!((health.channels()[0].line_uv[0] - 8.0).abs() < 1.5, "{:?}", health.channels()[0]);
+}
+
+/// Two cells a tetrode, of different shape over the wires, at known times.
+fn two_cells(seconds: f64, seed: u64) -> (Made, Vec<u16>) {
+    let gains = [[1.0_f32, 0.7, 0.3, 0.2], [0.2, 0.3, 0.9, 1.1]];
+    let mut made = make(16, seconds, 8.0, 0.0, seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed + 1);
+    made.spikes.clear();
+    let mut cells = Vec::new();
+    for tetrode in 0..4_u16 {
+        let mut at = 900_usize;
+        while at + 100 < made.samples.len() / 16 {
+            let cell = rng.random_range(0..2_usize);
+            for sample in 0..40 {
+                for wire in 0..4 {
+                    let uv = 130.0 * gains[cell][wire] * wave(sample);
+                    let place = (at - 10 + sample) * 16 + usize::from(tetrode) * 4 + wire;
+                    made.samples[place] = made.samples[place].saturating_add((f64::from(uv) / GAIN) as i16);
+                }
+            }
+            made.spikes.push((at as u64, tetrode));
+            cells.push(cell as u16);
+            at += rng.random_range(250..2_500_usize);
+        }
+    }
+    (made, cells)
+}
+
+#[test]
+fn units_known_beforehand_are_followed_after_seconds_under_their_own_ids() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("units.toml");
+    // As another program would know them: unfiltered shapes, tetrode by tetrode, cell by cell.
+    let gains = [[1.0_f32, 0.7, 0.3, 0.2], [0.2, 0.3, 0.9, 1.1]];
+    let units = (0..8_usize).map(|unit| Template {
+        id: unit as i64 + 40,
+        channels: (0..4).map(|wire| (unit / 2 * 4 + wire) as u16).collect(),
+        waves_uv: (0..4).map(|wire| (0..40).map(|s| 130.0 * gains[unit % 2][wire] * wave(s)).collect()).collect(),
+    });
+    let templates = Templates::new(units.collect(), false);
+    let layout = ChannelLayout::in_rows(16, &[]);
+    let config = SpikesConfig { learn_secs: 3_600.0, learn_spikes: 4_000, ..SpikesConfig::default() };
+    let known = templates.on_tetrodes(&layout, &config, &array(16)).expect("on the tetrodes");
+    assert_eq!(known.iter().map(|unit| unit.tetrode).collect::<Vec<_>>(), [0, 0, 1, 1, 2, 2, 3, 3]);
+    // Filtered as the live signal is, they go through the file of our own.
+    let filtered = known.iter().enumerate().map(|(index, unit)| Template {
+        id: index as i64,
+        channels: (0..4).map(|wire| unit.tetrode * 4 + wire).collect(),
+        waves_uv: unit.wave_uv.iter().map(|wave| wave.to_vec()).collect(),
+    });
+    std::fs::write(&path, Templates::new(filtered.collect(), true).to_toml()).expect("written");
+    let config = SpikesConfig { templates: path, ..config };
+    let mut stage = SpikeStage::for_array(&config, &array(16)).expect("the templates load");
+    let (made, cells) = two_cells(30.0, 3);
+    let events = run(&mut stage, &made, 30, None);
+    let (mut right, mut late) = (0, 0);
+    for ((at, tetrode), cell) in made.spikes.iter().zip(&cells).filter(|((at, _), _)| *at > 15 * 30_000) {
+        late += 1;
+        let near = |e: &&SpikeEvent| e.tetrode == *tetrode && e.sample.0.abs_diff(at + 5_000) <= 6;
+        let unit = events.iter().find(near).map_or(0, |e| e.unit);
+        right += usize::from(unit == tetrode * 2 + cell + 1);
+    }
+    assert!(right * 100 >= late * 95, "{right} of {late}");
+    assert_eq!(stage.units().len(), 8);
 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mimicd::pipeline::{
-    ArrayInfo, BodyGeom, CameraInfo, ClockLive, Command, Counter, Degradation, GeomKind, LATENCY_EDGES_MICROS,
-    LatencyLive, Notice, PreflightCheck, PreflightReport, Preview, Rat, RecordingProgress, RecordingStarted, Rig,
-    RigError, RigInfo, RigStatus, RigView, SealSummary, Snapshot, SpikeRing, SpikeTick, StartRequest, StreamProgress,
-    Verdict,
+    ArrayInfo, ArrayLive, BodyGeom, CameraInfo, ClockLive, Command, Counter, Degradation, GeomKind,
+    LATENCY_EDGES_MICROS, LatencyLive, Notice, PreflightCheck, PreflightReport, Preview, Rat, RecordingProgress,
+    RecordingStarted, Rig, RigError, RigInfo, RigStatus, RigView, SealSummary, Snapshot, SortedUnit, SpikeRing,
+    SpikeTick, StartRequest, StreamProgress, Verdict,
 };
 
 const FRAME_RATE_HZ: f64 = 50.0;
@@ -291,9 +291,34 @@ impl FakeView {
             for (tetrode, wave) in array.waveforms.iter_mut().enumerate() {
                 array.unit_rates_hz[tetrode] = rates[index * 32 + tetrode] as f32;
                 wave.uv = (0..128).map(|i| waveform_uv(tetrode, i / 32, i % 32)).collect();
+                wave.count = (secs * rates[index * 32 + tetrode]) as u64;
+                wave.unit = (tetrode * 2 + wave.count as usize % 2 + 1) as u16;
             }
+            fake_electrodes(array);
         }
     }
+}
+
+fn fake_electrodes(array: &mut ArrayLive) {
+    array.health_seconds = 3;
+    array.line_uv = [14.2, 1.1];
+    for (channel, noise) in array.channel_noise_uv.iter_mut().enumerate() {
+        *noise = 9.0 + (channel * 7 % 11) as f32 * 0.4;
+        array.thresholds_uv[channel] = 48.8;
+    }
+    array.channel_noise_uv[21] = 0.2;
+    array.channel_flags[21] = 1;
+    array.thresholds_uv[21] = f32::INFINITY;
+    array.units.clear();
+    array.units.extend((0..64_u16).map(|unit| SortedUnit {
+        id: unit + 1,
+        tetrode: unit / 2,
+        count: 1_000 + u64::from(unit) * 17,
+        rate_hz: 3.0 + f32::from(unit % 9),
+        snr: 6.0 + f32::from(unit % 13),
+        violations: 0.001 * f32::from(unit % 5),
+        drift_sigma: 0.3 * f32::from(unit % 7),
+    }));
 }
 
 fn waveform_uv(tetrode: usize, channel: usize, sample: usize) -> i16 {

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | [`rhx`] | electrode arrays behind Intan RHX, over TCP |
 //! | [`video`] | recorded video files, for replays |
+//! | [`direct`] | electrode arrays on a front end of our own, in blocks of a millisecond |
+//! | [`file`] | recordings of other programs, replayed as an array |
 
 #![warn(clippy::unwrap_used)]
 
+pub mod direct;
+pub mod file;
 mod handoff;
 pub mod rhx;
 pub mod video;

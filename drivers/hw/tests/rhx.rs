@@ -151,15 +151,23 @@ fn the_counter_wraps_without_a_gap() {
 }
 
 #[test]
-fn a_restart_is_a_clock_step_and_the_index_goes_on() {
+fn a_restart_is_a_clock_step_and_the_index_goes_on_where_the_clock_says() {
     let faults = vec![Fault::Restart { block: 70 }];
     let emulator = Emulator::start(Behaviour { faults, blocks: 100, ..Behaviour::default() });
     let mut source = RhxSource::open(options(&emulator, 32)).unwrap();
     source.start().unwrap();
     let restart = 70 * BLOCK;
-    let seen = read(&mut source, 100 * BLOCK, |index| if index < restart { index } else { index - restart } as u32);
+    // How much time the emulator took between the two runs is not its to say.
+    let again = std::cell::Cell::new(None);
+    let timestamp_of = |index| match index {
+        index if index < restart => index as u32,
+        index => (index - again.get().unwrap_or_else(|| again.replace(Some(index)).unwrap_or(index))) as u32,
+    };
+    let seen = read(&mut source, 100 * BLOCK, timestamp_of);
     let step = Integrity::GAP_BEFORE | Integrity::CLOCK_STEP;
-    assert_eq!(seen.pieces, [(0, restart, Integrity::empty()), (restart, 100 * BLOCK, step)]);
+    let first = seen.pieces[1].0;
+    assert!((restart..restart + 15_000).contains(&first), "{first}");
+    assert_eq!(seen.pieces, [(0, restart, Integrity::empty()), (first, first + 30 * BLOCK, step)]);
 }
 
 #[test]
@@ -238,35 +246,50 @@ fn a_poller_that_sleeps_never_blocks_the_reader() {
     assert!(emulator.blocked_max() < Duration::from_millis(500), "{:?}", emulator.blocked_max());
 }
 
-/// Real time, two arrays of the paper; `cargo test -p mimicd-hw --release --test rhx -- --ignored --nocapture`.
-/// `RHX_SOAK_SECS` sets its length.
+/// Two arrays of the paper; `cargo test -p mimicd-hw --release --test rhx -- --ignored --nocapture`.
+/// `RHX_SOAK_SECS` sets its length in signal, `RHX_SOAK_SPEED` how many times faster than real time it runs.
 #[test]
 #[ignore = "a soak: minutes to an hour"]
-fn soak_256_channels_in_real_time() {
-    let seconds: f64 = std::env::var("RHX_SOAK_SECS").ok().and_then(|text| text.parse().ok()).unwrap_or(60.0);
+fn soak_256_channels() {
+    let number = |name: &str, default: f64| std::env::var(name).ok().and_then(|t| t.parse().ok()).unwrap_or(default);
+    let (seconds, speed) = (number("RHX_SOAK_SECS", 60.0), number("RHX_SOAK_SPEED", 1.0));
     let rate = 30_000.0 / BLOCK as f64;
-    let blocks = (seconds * rate) as u64;
+    let blocks = (seconds * rate) as u64 / 8 * 8;
     let emulator = Emulator::start(Behaviour {
         channels_per_port: vec![64; 4],
         blocks,
         merged: 8,
-        blocks_per_second: Some(rate),
+        blocks_per_second: Some(rate * speed),
         ..Behaviour::default()
     });
-    let mut source = RhxSource::open(options(&emulator, 256)).unwrap();
+    // A busy machine may keep the emulator itself from its core for a while.
+    let mut source = RhxSource::open(RhxOptions { stall_millis: 10_000, ..options(&emulator, 256) }).unwrap();
     source.start().unwrap();
+    let began = Instant::now();
     let mut block = SampleBlock::with_capacity(ArrayIndex(0), 256, 128);
-    let (mut samples, mut expected) = (0_u64, 0_u64);
-    while samples < blocks / 8 * 8 * BLOCK {
+    let mut expected = 0_u64;
+    while expected < blocks * BLOCK {
         source.wait(now() + Span::from_millis(50));
         while source.poll(now(), &mut block).unwrap() == Polled::Ready {
-            assert_eq!(block.first.0, expected, "lost samples");
-            assert_eq!(block.samples[5], truth(5, block.first.0 as u32));
+            assert_eq!((block.first.0, block.integrity), (expected, Integrity::empty()), "lost samples");
+            // Whole rows at both ends, one channel all along.
+            for row in [0, block.len() - 1] {
+                let timestamp = (block.first.0 + row as u64) as u32;
+                let values = &block.samples[row * 256..(row + 1) * 256];
+                assert!(values.iter().enumerate().all(|(channel, value)| *value == truth(channel, timestamp)));
+            }
+            assert!(
+                (0..block.len()).all(|row| block.samples[row * 256 + 77] == truth(77, (expected + row as u64) as u32))
+            );
             expected = block.end().0;
-            samples += block.len() as u64;
         }
     }
     let monitor = source.monitor();
-    let away = monitor.away_nanos_max.load(Ordering::Relaxed) as f64 * 1e-6;
-    println!("{samples} samples of 256 channels in {seconds} s, 0 lost; reader away at most {away:.2} ms");
+    let millis = |nanos: &std::sync::atomic::AtomicU64| nanos.load(Ordering::Relaxed) as f64 * 1e-6;
+    println!(
+        "{expected} samples of 256 channels ({seconds} s of signal) in {:.0} s, 0 lost; reader away from its socket at most {:.2} ms, a write waited at most {:.2} ms",
+        began.elapsed().as_secs_f64(),
+        millis(&monitor.away_nanos_max),
+        emulator.blocked_max().as_secs_f64() * 1e3,
+    );
 }

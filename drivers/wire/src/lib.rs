@@ -2,6 +2,7 @@
 //!
 //! - [`message`]: what is said, as types. [`plan`]: the camera trigger train and the code in its gaps.
 //! - [`frame`]: how it goes over the line: COBS, CRC-32, sequence numbers. `PROTOCOL.md` has the byte layout.
+//! - [`samples`]: blocks of electrode samples from a front end of our own.
 //! - All times are nanoseconds of the board's clock since its last start.
 //!
 //! Bounds: a frame is at most [`frame::ENCODED_MAX`] bytes; a receiver is in step again at the first zero byte after any
@@ -16,6 +17,7 @@ mod crc;
 pub mod frame;
 pub mod message;
 pub mod plan;
+pub mod samples;
 
 pub use codec::Message;
 pub use frame::{Arrival, Damage, Deframer, ENCODED_MAX, Packet, Sequence, encode};

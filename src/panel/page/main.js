@@ -4,8 +4,9 @@ import { Controls, say } from "/controls.js";
 import { banners, clocks, counters, Events, micros, Recordings, stages } from "/health.js";
 import { encoding } from "/encoding.js";
 import { get, live } from "/link.js";
-import { latency, Raster, Residuals, waveforms } from "/plots.js";
+import { latency, Raster, Residuals, tetrodeAt, waveforms } from "/plots.js";
 import { Scene } from "/scene.js";
+import { Tetrode } from "/tetrode.js";
 import { Views } from "/views.js";
 
 const byId = (id) => document.getElementById(id);
@@ -43,6 +44,18 @@ async function begin() {
   page.views = new Views(byId("views"), rig);
   page.scene = new Scene(byId("scene"), rig);
   page.raster = new Raster(byId("raster"), rig);
+  page.tetrode = new Tetrode(rig, {
+    pick: byId("tetrode-pick"),
+    canvas: byId("tetrode"),
+    units: byId("units").tBodies[0],
+    health: byId("electrodes"),
+    note: byId("electrodes-note"),
+  });
+  byId("array-pick").onchange = ({ target }) => page.tetrode.choose(Number(target.value), 0);
+  byId("waveforms").onclick = ({ target, offsetX, offsetY }) => {
+    const array = Number(byId("array-pick").value) || 0;
+    page.tetrode.choose(array, tetrodeAt(target, Math.floor(rig.arrays[array].channels / 4), offsetX, offsetY));
+  };
   page.residuals = new Residuals(byId("residuals"), rig.clocks.length);
   page.events = new Events(byId("events"));
   page.recordings = new Recordings(byId("recordings"), say);
@@ -67,6 +80,7 @@ function take(numbers) {
   page.newest = numbers;
   page.dirty = true;
   page.raster.add(numbers.spikes, numbers.snapshot.board_nanos);
+  page.tetrode.add(numbers.snapshot);
   page.events.update(numbers.events);
 }
 
@@ -86,7 +100,8 @@ function draw(now) {
   page.slowAt = now;
   banners(page.link, standing, status);
   const index = Number(byId("array-pick").value) || 0;
-  if (snapshot.arrays[index]) waveforms(byId("waveforms"), snapshot.arrays[index], index, dark());
+  if (snapshot.arrays[index]) waveforms(byId("waveforms"), snapshot.arrays[index], index, dark(), page.tetrode.tetrode);
+  page.tetrode.draw(snapshot, dark());
   latency(byId("latency"), rig.latency_edges_micros, snapshot.latency_buckets, snapshot.stages.at(-1));
   page.residuals.add(snapshot.clocks);
   page.residuals.draw(dark());

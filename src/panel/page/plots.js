@@ -4,9 +4,9 @@ const RASTER_SECS = 5;
 const RESIDUAL_POINTS = 240;
 const ARRAY_HUES = [200, 28, 140, 300, 60, 250, 0, 170];
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function fit(canvas) {
+export function fit(canvas) {
   const ratio = devicePixelRatio;
   const width = Math.round(canvas.clientWidth * ratio);
   const height = Math.round(canvas.clientHeight * ratio);
@@ -81,12 +81,21 @@ export class Raster {
   }
 }
 
+const columnsOf = (count, width, height) => Math.ceil(Math.sqrt(count * (width / height) * 0.55));
+
+/** Which tetrode of `count` lies under a point of the waveforms' canvas. */
+export function tetrodeAt(canvas, count, x, y) {
+  const columns = columnsOf(count, canvas.clientWidth, canvas.clientHeight);
+  const rows = Math.ceil(count / columns);
+  return Math.min(count - 1, Math.floor((y / canvas.clientHeight) * rows) * columns + Math.floor((x / canvas.clientWidth) * columns));
+}
+
 /** The latest waveform of each tetrode of one array, four channels side by side, with its rate. */
-export function waveforms(canvas, array, index, dark) {
+export function waveforms(canvas, array, index, dark, chosen) {
   const { context, width, height } = fit(canvas);
   const count = array.waveforms.length;
   if (!count) return;
-  const columns = Math.ceil(Math.sqrt(count * (width / height) * 0.55));
+  const columns = columnsOf(count, width, height);
   const rows = Math.ceil(count / columns);
   const w = width / columns;
   const h = height / rows;
@@ -96,6 +105,11 @@ export function waveforms(canvas, array, index, dark) {
     const y = Math.floor(i / columns) * h;
     context.fillStyle = css("--well");
     context.fillRect(x + 1, y + 1, w - 3, h - 3);
+    if (i === chosen) {
+      context.strokeStyle = css("--accent");
+      context.lineWidth = 1.5;
+      context.strokeRect(x + 1.5, y + 1.5, w - 4, h - 4);
+    }
     context.fillStyle = css("--soft");
     context.fillText(`${i + 1}`, x + 4, y + 12);
     const rate = array.unit_rates_hz[i];

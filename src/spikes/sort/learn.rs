@@ -6,14 +6,16 @@
 //!   of spikes   12 axes    by noise           (outliers of a learned tetrode enter here)
 //! ```
 //!
+//! A tetrode whose units are known beforehand skips the clustering: their waveforms are projected and refined.
+//!
 //! Every call of [`Learner::work`] does a bounded piece (tens of microseconds), so that learning never delays
 //! detection, needs no thread, and comes out the same whenever it is run on the same samples.
 
 use super::cluster::{Merger, NONE, Neighbourhood, parcels};
 use super::linear::{FEATURES, Features, Moments, Projection, cholesky, dot, orthonormalise, project, whiten};
 use super::model::{Model, UNITS_MAX, Unit, best};
-use super::window::{WINDOW, Window};
-use crate::spikes::{SNIPPET_SAMPLES, TETRODE_CHANNELS, UnitId};
+use super::window::{WINDOW, Window, aligned};
+use crate::spikes::{SNIPPET_SAMPLES, Snippet, TETRODE_CHANNELS, UnitId};
 
 const SPREAD_PER_CALL: usize = 4;
 const BASIS_ROWS_PER_CALL: usize = 2;
@@ -41,11 +43,20 @@ enum Phase {
     Refine(usize, usize),
 }
 
+/// A unit that is known beforehand.
+#[derive(Clone)]
+pub(super) struct Seed {
+    pub(super) id: UnitId,
+    pub(super) wave: Snippet,
+}
+
 /// The workspace; one tetrode at a time.
 pub(super) struct Learner {
     phase: Phase,
     tetrode: usize,
     appending: bool,
+    /// Units known beforehand; empty = find them.
+    seeds: Vec<Seed>,
     mean: Box<Window>,
     spread: Box<[Window; WINDOW]>,
     basis: Box<Projection>,
@@ -67,6 +78,7 @@ impl Learner {
             phase: Phase::Idle,
             tetrode: 0,
             appending: false,
+            seeds: Vec::with_capacity(UNITS_MAX),
             mean: Box::new([0.0; WINDOW]),
             spread: Box::new([[0.0; WINDOW]; WINDOW]),
             basis: Box::new([[0.0; WINDOW]; FEATURES]),
@@ -92,10 +104,12 @@ impl Learner {
         self.tetrode
     }
 
-    /// Begins with a tetrode that has `windows` spikes.
-    pub(super) fn begin(&mut self, tetrode: usize) {
+    /// Begins with a tetrode's spikes; `seeds` are its units where they are known.
+    pub(super) fn begin(&mut self, tetrode: usize, seeds: &[Seed]) {
         self.tetrode = tetrode;
         self.appending = false;
+        self.seeds.clear();
+        self.seeds.extend_from_slice(&seeds[..seeds.len().min(UNITS_MAX)]);
         self.points.clear();
         self.mean.fill(0.0);
         self.spread.iter_mut().for_each(|row| row.fill(0.0));
@@ -106,6 +120,7 @@ impl Learner {
     pub(super) fn begin_outliers(&mut self, tetrode: usize, outliers: &[Features]) {
         self.tetrode = tetrode;
         self.appending = true;
+        self.seeds.clear();
         self.points.clear();
         self.points.extend_from_slice(outliers);
         self.begin_density();
@@ -190,7 +205,31 @@ impl Learner {
         self.points.extend(windows[from..to].iter().map(|window| project(&model.projection, window)));
         self.phase = Phase::Project(to);
         if to == windows.len().min(self.points.capacity()) {
-            self.begin_density();
+            if self.seeds.is_empty() { self.begin_density() } else { self.plant(model) }
+        }
+    }
+
+    /// Gaussians of the units known beforehand, as wide as the noise until their spikes say better.
+    fn plant(&mut self, model: &Model) {
+        self.units.clear();
+        self.clusters.clear();
+        for seed in &self.seeds {
+            let mut moments = Moments::EMPTY;
+            moments.add(&project(&model.projection, &aligned(&seed.wave, &model.scale)));
+            let weight = 1.0 / self.seeds.len() as f32;
+            self.units.push(Unit::new(seed.id, &moments, weight, seed.wave));
+            self.clusters.push(moments);
+        }
+        self.phase = Phase::Refine(0, 0);
+    }
+
+    /// Known units keep their id, and their shape while they have few spikes.
+    fn renew_known(&mut self) {
+        let total = self.points.len() as f32;
+        for (unit, moments) in self.units.iter_mut().zip(&self.clusters) {
+            if moments.count >= UNIT_SPIKES_MIN {
+                *unit = Unit::new(unit.id, moments, moments.count / total, unit.wave);
+            }
         }
     }
 
@@ -269,9 +308,13 @@ impl Learner {
         if to < self.points.len() {
             return;
         }
-        let least = self.least();
-        self.clusters.retain(|moments| moments.count >= least);
-        self.model_clusters();
+        if self.seeds.is_empty() {
+            let least = self.least();
+            self.clusters.retain(|moments| moments.count >= least);
+            self.model_clusters();
+        } else {
+            self.renew_known();
+        }
         self.phase = if round + 1 == REFINE_ROUNDS { Phase::Idle } else { Phase::Refine(round + 1, 0) };
     }
 
@@ -283,8 +326,10 @@ impl Learner {
             if model.units.len() == UNITS_MAX || *next == UnitId::MAX {
                 break;
             }
-            unit.id = *next;
-            *next += 1;
+            if self.seeds.is_empty() {
+                unit.id = *next;
+                *next += 1;
+            }
             model.units.push(unit);
         }
     }

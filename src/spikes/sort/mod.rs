@@ -14,11 +14,11 @@ mod window;
 
 use mimicd_device::SampleIndex;
 
-use self::learn::Learner;
+use self::learn::{Learner, Seed};
 use self::linear::Features;
 use self::model::Model;
 use self::window::Window;
-use super::{SNIPPET_SAMPLES, Snippet, SpikeEvent, TETRODE_CHANNELS, UnitId};
+use super::{KnownUnit, SNIPPET_SAMPLES, Snippet, SpikeEvent, TETRODE_CHANNELS, UnitId};
 use crate::config::SpikesConfig;
 
 /// Pieces of noise that a tetrode collects.
@@ -27,6 +27,8 @@ const NOISE_WINDOWS: usize = 200;
 const NOISE_WINDOWS_MIN: usize = 60;
 /// Fewer spikes do not make units.
 const LEARN_SPIKES_MIN: usize = 100;
+/// Spikes on which units that are known beforehand are refined.
+const KNOWN_SPIKES_MIN: usize = 150;
 /// Spikes beyond the gate before they are looked at together.
 const OUTLIERS: usize = 400;
 
@@ -68,6 +70,8 @@ struct Tetrode {
     windows: Vec<Window>,
     noise: Vec<Window>,
     outliers: Vec<Features>,
+    /// Units known beforehand.
+    known: Vec<Seed>,
     model: Model,
 }
 
@@ -93,6 +97,7 @@ impl Sorter {
             windows: Vec::with_capacity(config.learn_spikes),
             noise: Vec::with_capacity(NOISE_WINDOWS),
             outliers: Vec::with_capacity(OUTLIERS),
+            known: Vec::new(),
             model: Model::new(gate),
         };
         Self {
@@ -104,6 +109,15 @@ impl Sorter {
             learn_spikes: config.learn_spikes,
             noise_turn: 0,
             outlier_turn: 0,
+        }
+    }
+
+    /// Takes units that are known beforehand; their ids count from 1 in the order given. Tetrodes without any learn theirs.
+    pub fn import(&mut self, units: &[KnownUnit]) {
+        for unit in units {
+            let known = &mut self.tetrodes[usize::from(unit.tetrode)].known;
+            known.push(Seed { id: self.next_id, wave: unit.wave_uv });
+            self.next_id = self.next_id.saturating_add(1);
         }
     }
 
@@ -173,12 +187,14 @@ impl Sorter {
     fn choose(&mut self, position: u64) {
         let (learn_spikes, late) = (self.learn_spikes, position >= self.learn_samples);
         let ready = |t: &Tetrode| {
-            let enough = t.windows.len() >= learn_spikes || (late && t.windows.len() >= LEARN_SPIKES_MIN);
+            let enough = t.windows.len() >= learn_spikes
+                || (late && t.windows.len() >= LEARN_SPIKES_MIN)
+                || (!t.known.is_empty() && t.windows.len() >= KNOWN_SPIKES_MIN);
             t.state == SortState::Collecting && t.noise.len() >= NOISE_WINDOWS_MIN && enough
         };
         if let Some(index) = self.tetrodes.iter().position(ready) {
             self.tetrodes[index].state = SortState::Learning;
-            self.learner.begin(index);
+            self.learner.begin(index, &self.tetrodes[index].known);
             return;
         }
         self.outlier_turn = (self.outlier_turn + 1) % self.tetrodes.len();
@@ -188,29 +204,36 @@ impl Sorter {
         }
     }
 
-    /// All units with their quality, tetrode by tetrode. For the panel: allocates.
+    /// All units with their quality, tetrode by tetrode. Allocates; see [`Sorter::visit`].
     pub fn units(&self) -> Vec<UnitQuality> {
-        let quality = |(index, tetrode): (usize, &Tetrode)| {
-            let scale = tetrode.model.scale;
-            let rate_hz = self.rate_hz;
-            let of = move |unit: &model::Unit| {
-                let peak = |wave: &[f32; SNIPPET_SAMPLES]| wave.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
-                let snr = unit.wave.iter().zip(&scale).map(|(wave, s)| peak(wave) * s).fold(0.0, f32::max);
-                let span = SampleIndex(unit.last_sample.saturating_sub(unit.first_sample.min(unit.last_sample)));
-                let intervals = unit.count.saturating_sub(1) as f64;
-                UnitQuality {
-                    id: unit.id,
-                    tetrode: index as u16,
-                    count: unit.count,
-                    rate_hz: if span.0 > 0 { (intervals * rate_hz / span.0 as f64) as f32 } else { 0.0 },
-                    snr,
-                    violations: if intervals > 0.0 { (unit.violations as f64 / intervals) as f32 } else { 0.0 },
-                    drift_sigma: unit.drift(),
-                    wave_uv: unit.wave,
-                }
-            };
-            tetrode.model.units.iter().map(of).collect::<Vec<_>>()
-        };
-        self.tetrodes.iter().enumerate().flat_map(quality).collect()
+        let mut units = Vec::new();
+        self.visit(|unit| units.push(unit));
+        units
+    }
+
+    /// Shows every unit to `each`, tetrode by tetrode.
+    pub fn visit(&self, mut each: impl FnMut(UnitQuality)) {
+        for (index, tetrode) in self.tetrodes.iter().enumerate() {
+            for unit in &tetrode.model.units {
+                each(quality(unit, index, &tetrode.model.scale, self.rate_hz));
+            }
+        }
+    }
+}
+
+fn quality(unit: &model::Unit, tetrode: usize, scale: &[f32; TETRODE_CHANNELS], rate_hz: f64) -> UnitQuality {
+    let peak = |wave: &[f32; SNIPPET_SAMPLES]| wave.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+    let snr = unit.wave.iter().zip(scale).map(|(wave, s)| peak(wave) * s).fold(0.0, f32::max);
+    let span = SampleIndex(unit.last_sample.saturating_sub(unit.first_sample.min(unit.last_sample)));
+    let intervals = unit.count.saturating_sub(1) as f64;
+    UnitQuality {
+        id: unit.id,
+        tetrode: tetrode as u16,
+        count: unit.count,
+        rate_hz: if span.0 > 0 { (intervals * rate_hz / span.0 as f64) as f32 } else { 0.0 },
+        snr,
+        violations: if intervals > 0.0 { (unit.violations as f64 / intervals) as f32 } else { 0.0 },
+        drift_sigma: unit.drift(),
+        wave_uv: unit.wave,
     }
 }

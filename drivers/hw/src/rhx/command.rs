@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use mimicd_device::{DeviceError, DeviceErrorKind};
 
-/// An answer without a terminator is taken as complete after this much silence.
-const QUIET: Duration = Duration::from_millis(4);
+/// An answer without a terminator is taken as complete after this much silence, unless it is the one that was expected...
+const QUIET: Duration = Duration::from_millis(15);
+/// ...and believed when two in a row agree, which is tried this often: silence in mid-answer makes `3000` of `30000`.
+const GET_TRIES: u32 = 6;
+/// How long a read of the socket waits.
+const READ_MAX: Duration = Duration::from_millis(4);
 /// A `set` that does not read back is repeated this often.
 const SET_TRIES: u32 = 3;
 
@@ -65,7 +69,7 @@ impl CommandLink {
     /// `Io` when the socket cannot be configured.
     pub fn new(stream: TcpStream, peer: String, timeout: Duration) -> Result<Self, DeviceError> {
         stream.set_nodelay(true).map_err(|error| io(&peer, "setting nodelay", &error))?;
-        stream.set_read_timeout(Some(QUIET)).map_err(|error| io(&peer, "setting the read timeout", &error))?;
+        stream.set_read_timeout(Some(READ_MAX)).map_err(|error| io(&peer, "setting the read timeout", &error))?;
         Ok(Self { stream, peer, timeout, text: String::new() })
     }
 
@@ -83,13 +87,30 @@ impl CommandLink {
     /// # Errors
     /// `Disconnected`; `TimedOut`; `Unsupported` when RHX answers with an error.
     pub fn get(&mut self, name: &str) -> Result<String, DeviceError> {
+        let mut before = self.ask(name, None)?;
+        for _ in 1..GET_TRIES {
+            let now = self.ask(name, None)?;
+            if now == before {
+                return Ok(now);
+            }
+            before = now;
+        }
+        let context = format!("RHX at {} answers `get {name}` differently each time, last {before:?}", self.peer);
+        Err(DeviceError::new(DeviceErrorKind::Protocol, context))
+    }
+
+    /// Value of `name`; known at once when it is `expected`.
+    fn ask(&mut self, name: &str, expected: Option<&str>) -> Result<String, DeviceError> {
         self.text.clear();
         self.send(&format!("get {name}"))?;
         let deadline = Instant::now() + self.timeout;
         let mut buffer = [0_u8; 4096];
-        let mut quiet = false;
+        let mut last_byte = Instant::now();
         loop {
-            if let Some(value) = answer(&self.text, name).filter(|value| quiet && !value.is_empty()) {
+            let quiet = last_byte.elapsed() >= QUIET;
+            let complete =
+                |value: &&str| quiet || expected.is_some_and(|expected| value.eq_ignore_ascii_case(expected));
+            if let Some(value) = answer(&self.text, name).filter(|value| !value.is_empty()).filter(complete) {
                 return Ok(value.to_owned());
             }
             if quiet && refused(&self.text) {
@@ -104,10 +125,11 @@ impl CommandLink {
                 Ok(0) => return Err(lost(&self.peer, &format!("get {name}"))),
                 Ok(length) => {
                     self.text.push_str(&String::from_utf8_lossy(&buffer[..length]));
-                    quiet = false;
+                    last_byte = Instant::now();
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => quiet = true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                }
                 Err(error) => return Err(io(&self.peer, &format!("get {name}"), &error)),
             }
         }
@@ -129,7 +151,7 @@ impl CommandLink {
     pub fn confirm(&mut self, name: &str, value: &str) -> Result<(), DeviceError> {
         let mut held = String::new();
         for _ in 0..SET_TRIES {
-            held = self.get(name)?;
+            held = self.ask(name, Some(value))?;
             if held.eq_ignore_ascii_case(value) {
                 return Ok(());
             }

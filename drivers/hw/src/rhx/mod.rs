@@ -7,7 +7,7 @@
 //! - Blocks hold up to 128 samples, as RHX sends them. RHX's own bursts make sample ages 4 to 38 ms at one block per
 //!   write, which is asked for; below 10 ms another path is needed.
 //! - Every timestamp is checked: a jump is a gap of exactly that many samples, a counter that restarts is flagged
-//!   [`mimicd_device::Integrity::CLOCK_STEP`].
+//!   [`mimicd_device::Integrity::CLOCK_STEP`] and goes on where the host's clock says it should be.
 //! - The channel map is computed from what RHX reads back and proved by magic and timestamps of each block.
 //! - The command socket's loss is an alarm ([`RhxMonitor::command_lost`]); data flows on.
 

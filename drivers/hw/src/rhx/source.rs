@@ -163,7 +163,8 @@ impl EphysSource for RhxSource {
     }
 
     fn start(&mut self) -> Result<(), DeviceError> {
-        self.connect(true)
+        // After a reopening the stream runs already.
+        if self.reader.is_some() { Ok(()) } else { self.connect(true) }
     }
 
     fn stop(&mut self) {

@@ -6,7 +6,9 @@
 //! |---|---|---|
 //! | equal | consecutive (also across the wrap after 39.8 h) | + 1 |
 //! | ahead, by no more than time has passed | that many samples are missing | + missing |
-//! | behind, or ahead of what time allows | another run: the counter restarted | continues; [`Step::Restart`] |
+//! | behind, or ahead of what time allows | another run: the counter restarted | + what time says is missing; [`Step::Restart`] |
+
+use super::frames::BLOCK_FRAMES;
 
 /// What a timestamp says about the samples before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub enum Step {
     Next,
     /// This many samples are missing before it.
     Gap(u64),
-    /// The counter began anew; how much is missing is unknown.
+    /// The counter began anew; how much is missing is known only by the host's clock.
     Restart,
 }
 
@@ -46,7 +48,13 @@ impl Timeline {
             Some((expected, index)) => {
                 let ahead = u64::from(timestamp.wrapping_sub(expected));
                 let allowed = (self.rate_hz * (elapsed_secs * 1.5 + SLACK_SECS)) as u64;
-                if ahead <= allowed { (index + ahead, Step::Gap(ahead)) } else { (index, Step::Restart) }
+                if ahead <= allowed {
+                    (index + ahead, Step::Gap(ahead))
+                } else {
+                    // What has just come was itself taken during the silence.
+                    let missing = ((elapsed_secs * self.rate_hz) as u64).saturating_sub(BLOCK_FRAMES as u64);
+                    (index + missing, Step::Restart)
+                }
             }
         };
         self.next = Some((timestamp.wrapping_add(1), index + 1));
@@ -79,7 +87,9 @@ mod tests {
         assert_eq!(line.take(1, 0.0), ((1 << 32) + 142, Step::Next));
         // A minute of silence may hide a minute of samples, not an hour.
         assert_eq!(line.take(1_800_002, 60.0), ((1 << 32) + 142 + 1_800_001, Step::Gap(1_800_000)));
-        assert_eq!(line.take(1_800_003 + 108_000_000, 60.0).1, Step::Restart);
+        // Another run, a minute later: the index goes on where the clock says it should be.
+        let end = (1 << 32) + 142 + 1_800_001;
+        assert_eq!(line.take(7, 60.0), (end + 1 + 1_800_000 - 128, Step::Restart));
     }
 
     #[test]

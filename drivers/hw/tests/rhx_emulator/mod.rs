@@ -49,6 +49,8 @@ pub(crate) struct Behaviour {
     pub(crate) silent_sets: usize,
     /// Put a stray answer in front of each answer, and send answers in two halves.
     pub(crate) ragged_answers: bool,
+    /// Digital word at a timestamp.
+    pub(crate) digital: fn(u32) -> u16,
     /// Blocks per second; `None` = as fast as the socket takes them.
     pub(crate) blocks_per_second: Option<f64>,
     pub(crate) faults: Vec<Fault>,
@@ -65,6 +67,7 @@ impl Default for Behaviour {
             merged: 1,
             silent_sets: 0,
             ragged_answers: false,
+            digital: truth_digital,
             blocks_per_second: Some(2_000.0),
             faults: Vec::new(),
         }
@@ -109,8 +112,14 @@ pub(crate) struct Emulator {
 
 impl Emulator {
     pub(crate) fn start(behaviour: Behaviour) -> Self {
-        let command = TcpListener::bind("127.0.0.1:0").unwrap();
-        let waveform = TcpListener::bind("127.0.0.1:0").unwrap();
+        // The waveform port is the one after the command port, as RHX has it.
+        let (command, waveform) = (0..100)
+            .find_map(|_| {
+                let command = TcpListener::bind("127.0.0.1:0").ok()?;
+                let next = command.local_addr().ok()?.port().checked_add(1)?;
+                Some((command, TcpListener::bind(("127.0.0.1", next)).ok()?))
+            })
+            .expect("two ports in a row");
         let ports = (command.local_addr().unwrap().port(), waveform.local_addr().unwrap().port());
         let state = Arc::new(State {
             silent_left: AtomicU64::new(behaviour.silent_sets as u64),
@@ -391,7 +400,7 @@ impl Run {
                 bytes.extend((truth(channel, self.timestamp) as u16 ^ 0x8000).to_le_bytes());
             }
             if digital {
-                bytes.extend(truth_digital(self.timestamp).to_le_bytes());
+                bytes.extend((state.behaviour.digital)(self.timestamp).to_le_bytes());
             }
             self.timestamp = self.timestamp.wrapping_add(1);
         }
