@@ -184,6 +184,7 @@ fn peers_environment() -> Result<()> {
     let pip = folder.join("bin/pip").display().to_string();
     shell::run_quiet(&pip, &["install", "--quiet", "--disable-pip-version-check", "--requirement", requirements])?;
     // What `mimicd export --to nwb` embeds comes from the packages just installed.
+    let specifications = Path::new(DEPS).join("nwb/specifications.json");
     let (python, out) = (folder.join("bin/python").display().to_string(), specifications.display().to_string());
     shell::run_quiet(&python, &["tests/peers/nwb_specifications.py", &out])?;
     fs::write(&stamp, pinned)?;
