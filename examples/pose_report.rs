@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! cargo run --release --example pose_report -- --views DIR [--model FILE] [--calibration FILE] [--sequence] [--drop N]
+//!     [--plot FILE.svg]
 //! ```
 //!
 //! `DIR` is written by `training_views --crop 0` (whole views). Without `--sequence` every frame set stands alone: the
-//! coarse finder finds the animal in each. `--drop N` leaves out N cameras, other ones in every frame set.
+//! coarse finder finds the animal in each. `--drop N` leaves out N cameras, other ones in every frame set. `--plot` draws the error against the confidence: a calibrated confidence
+//! makes both lines fall.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -21,6 +23,7 @@ struct Options {
     calibration: PathBuf,
     is_sequence: bool,
     drop: usize,
+    plot: Option<PathBuf>,
 }
 
 /// A `.npy` file of bytes or single floats: its shape and the raw bytes of its data.
@@ -95,6 +98,9 @@ fn main() -> Result<()> {
         }
     }
     report(&stage, &outcomes, missing, frames);
+    if let Some(path) = &options.plot {
+        plot(path, &mut outcomes)?;
+    }
     println!(
         "time per frame set: inference p50 {:.2} ms, everything else p50 {:.2} ms p99 {:.2} ms",
         quantile(&mut inference_ms, 0.5),
@@ -139,6 +145,45 @@ fn report(stage: &PoseStage, outcomes: &[Outcome], missing: usize, frames: usize
     println!();
 }
 
+/// Draws median and 95th percentile of the error of twenty equal shares of the keypoints, ordered by confidence.
+fn plot(path: &Path, outcomes: &mut [Outcome]) -> Result<()> {
+    use plotters::prelude::*;
+
+    const SHARES: usize = 20;
+    ensure!(outcomes.len() >= SHARES * 5, "{} keypoints: too few to draw", outcomes.len());
+    outcomes.sort_by(|a, b| a.confidence.total_cmp(&b.confidence));
+    let share = |group: &[Outcome]| {
+        let mut errors: Vec<f64> = group.iter().map(|o| o.error_mm).collect();
+        let confidence = f64::from(group.iter().map(|o| o.confidence).sum::<f32>() / group.len() as f32);
+        (confidence, quantile(&mut errors, 0.5), quantile(&mut errors, 0.95))
+    };
+    let rows: Vec<(f64, f64, f64)> = outcomes.chunks(outcomes.len().div_ceil(SHARES)).map(share).collect();
+    let top = rows.iter().map(|row| row.2).fold(1.0, f64::max) * 1.1;
+    let area = SVGBackend::new(path, (720, 420)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption("Keypoint error against confidence, unseen seeds", ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(42)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.0..1.0, 0.0..top)?;
+    chart.configure_mesh().x_desc("confidence").y_desc("error, mm").draw()?;
+    for (name, colour, pick) in [
+        ("median", BLUE, (|row: &(f64, f64, f64)| row.1) as fn(&(f64, f64, f64)) -> f64),
+        ("95th percentile", RED, |row| row.2),
+    ] {
+        chart
+            .draw_series(
+                LineSeries::new(rows.iter().map(|row| (row.0, pick(row))), colour.stroke_width(2)).point_size(3),
+            )?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+    }
+    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    area.present()?;
+    Ok(())
+}
+
 fn quantile(values: &mut [f64], q: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * q) as usize]
@@ -152,6 +197,7 @@ fn parse() -> Result<Options> {
         calibration: root.join("configs/twin-calibration.toml"),
         is_sequence: false,
         drop: 0,
+        plot: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(flag) = words.next() {
@@ -165,6 +211,7 @@ fn parse() -> Result<Options> {
             "--model" => options.model = value.into(),
             "--calibration" => options.calibration = value.into(),
             "--drop" => options.drop = value.parse().with_context(|| format!("{flag} {value}"))?,
+            "--plot" => options.plot = Some(value.into()),
             _ => bail!("unknown option {flag}"),
         }
     }

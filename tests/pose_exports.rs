@@ -62,6 +62,66 @@ fn lightning_pose_heat_maps() {
 }
 
 #[test]
+fn the_mean_of_a_whole_map_and_its_spread() {
+    let decode = "[decode]\nkind = \"heatmap\"\noutput = \"heatmaps\"\nresponse = \"probability\"\nrefine = \"whole\"";
+    let size = format!("width_px = 128\nheight_px = 128\n{IMAGENET}{decode}");
+    // The bright spot covers cells 10 and 11: the mean lies between them, and the spread along x is half a cell of 4 px,
+    // along an axis on average 4 * 0.5 / sqrt(2) px.
+    let frame = frame(300, 200, (40 + 40, 20 + 80), (40 + 80, 20 + 40), 4);
+    let mut wide = frame.clone();
+    for row in 100..104 {
+        wide.pixels[row * 300 + 84..][..4].fill(255);
+    }
+    let sure = spec("lightning_pose.onnx", &size);
+    let found = see(&sure, &wide);
+    assert_near(found[0], 83.5, 101.5, 0.05);
+    assert_near(found[1], 121.5, 61.5, 0.05);
+    let spread = "\nspread = { sure_px = 0.0, half_px = 1.4142135 }";
+    let found = see(&spec("lightning_pose.onnx", &format!("{size}{spread}")), &wide);
+    assert!((found[0][2] - 0.5).abs() < 0.01 && found[1][2] > 0.99, "{found:?}");
+    let message = toml_fault("lightning_pose.onnx", &size.replace("probability", "sigmoid"));
+    assert!(message.contains("refine = \"whole\"") && message.contains("sum to one"), "{message}");
+}
+
+/// What a whole manifest around this network is refused with.
+fn toml_fault(file: &str, network: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.toml");
+    let network = network.replace("[decode]", "[network.decode]");
+    let head = "name = \"m\"\nkind = \"multiview\"\nkeypoints = [\"a\", \"b\"]\n[crop]\nwidth_m = 0.3\n[network]\n";
+    std::fs::write(&path, format!("{head}file = {:?}\n{network}", fixture(file))).unwrap();
+    mimicd::pose::Manifest::load(&path).unwrap_err().to_string()
+}
+
+#[test]
+fn inspection_drafts_a_manifest_for_each_kind_of_export() {
+    for (file, wanted) in [
+        (
+            "lightning_pose.onnx",
+            &["\"heatmap\"", "output = \"heatmaps\"", "width_px = 128", "channels = 3", "sd = [0.229"][..],
+        ),
+        ("deeplabcut.onnx", &["\"heatmap_offsets\"", "output = \"heatmap\"", "offsets = \"locref\""][..]),
+        ("rtmpose.onnx", &["\"simcc\"", "x = \"simcc_x\"", "bins_per_px = 2.0", "width_px = 96"][..]),
+        ("sleap.onnx", &["\"peaks\"", "positions = \"peaks\"", "values = \"peak_vals\"", "instances = 1"][..]),
+        ("sleap_centroid.onnx", &["\"peaks\"", "positions = \"centroids\"", "instances = 3"][..]),
+    ] {
+        let text = mimicd::pose::inspect(&fixture(file)).unwrap();
+        for part in wanted {
+            assert!(text.contains(part), "{file}: no {part} in\n{text}");
+        }
+        assert!(text.contains("# inputs") && text.contains("batch"), "{text}");
+        // The draft is a manifest as it stands: it loads beside its file and the graph takes it.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(fixture(file), folder.path().join(file)).unwrap();
+        let path = folder.path().join("draft.toml");
+        std::fs::write(&path, &text).unwrap();
+        let manifest = mimicd::pose::Manifest::load(&path).unwrap();
+        Detector::load(&manifest.network, manifest.keypoints.len(), DetectorOptions::default()).unwrap();
+    }
+    assert!(matches!(mimicd::pose::inspect(&fixture("missing.onnx")), Err(PoseError::Graph { .. })));
+}
+
+#[test]
 fn deeplabcut_heat_maps_with_location_refinement() {
     let spec = spec(
         "deeplabcut.onnx",
@@ -170,4 +230,64 @@ fn numbers_that_are_none_are_reported() {
     detector.look(0, &frame, &crop);
     detector.run().unwrap();
     assert_eq!(detector.keypoint_px(0, 0, &crop), None);
+}
+
+/// An 8-bit PNG as a grey frame.
+fn read_png(path: &Path) -> Frame {
+    let mut decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().unwrap();
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut bytes).unwrap();
+    let geometry = FrameGeometry { width_px: info.width, height_px: info.height, format: PixelFormat::Mono8 };
+    let mut frame = Frame::blank(CameraIndex(0), geometry);
+    let samples = info.color_type.samples();
+    let values = bytes.chunks_exact(samples).map(|pixel| {
+        let colours = &pixel[..samples.min(3)];
+        (colours.iter().map(|&v| u32::from(v)).sum::<u32>() / colours.len() as u32) as u8
+    });
+    frame.pixels.iter_mut().zip(values).for_each(|(to, from)| *to = from);
+    frame
+}
+
+#[test]
+fn keypoints_of_real_images_that_were_held_out_lie_within_six_pixels() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (data, model) = (root.join("../shared/data/mirror_mouse"), root.join("models/pose-mirror-mouse/pose.toml"));
+    if !data.is_dir() {
+        println!("skipped: {} is not there", data.display());
+        return;
+    }
+    let manifest = mimicd::pose::Manifest::load(&model).unwrap();
+    let mut detector = Detector::load(&manifest.network, manifest.keypoints.len(), DetectorOptions::default()).unwrap();
+    let table = std::fs::read_to_string(data.join("CollectedData.csv")).unwrap();
+    let names: Vec<&str> = table.lines().nth(1).unwrap().split(',').skip(1).step_by(2).collect();
+    assert_eq!(names, manifest.keypoints);
+    let mut rows: Vec<&str> = table.lines().skip(3).collect();
+    rows.sort_unstable();
+    let (mut all, mut sure) = (Vec::new(), Vec::new());
+    // Every fifth was held out by `training/pose/real.py`.
+    for row in rows.iter().step_by(5) {
+        let cells: Vec<&str> = row.split(',').collect();
+        let frame = read_png(&data.join(cells[0]));
+        let crop = CropBox::whole(frame.geometry.width_px, frame.geometry.height_px);
+        assert!(detector.look(0, &frame, &crop));
+        detector.run().unwrap();
+        for (keypoint, place) in cells[1..].chunks_exact(2).enumerate() {
+            let (Ok(x), Ok(y)) = (place[0].parse::<f32>(), place[1].parse::<f32>()) else { continue };
+            let [found_x, found_y, confidence] = detector.keypoint_px(0, keypoint, &crop).unwrap();
+            let error_px = (found_x - x).hypot(found_y - y);
+            all.push(error_px);
+            if confidence >= 0.5 {
+                sure.push(error_px);
+            }
+        }
+    }
+    let median = |values: &mut Vec<f32>| {
+        values.sort_by(f32::total_cmp);
+        values[values.len() / 2]
+    };
+    let (count, of_all, of_sure) = (all.len(), median(&mut all), median(&mut sure));
+    println!("{count} held-out keypoints: median {of_all:.2} px; {} sure ones: median {of_sure:.2} px", sure.len());
+    assert!(count > 200 && of_all <= 6.0 && of_sure <= of_all, "median {of_all} px, of the sure ones {of_sure} px");
 }

@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 mod encode;
 mod export;
+mod model;
 mod probe;
 mod published;
 mod replay;
@@ -59,6 +60,9 @@ enum Command {
     /// Recordings that are there.
     #[command(flatten)]
     Record(crate::record::RecordCommand),
+    /// Keypoint networks: what a file offers.
+    #[command(subcommand)]
+    Model(model::Model),
     /// Policies, measured.
     #[command(subcommand)]
     Imitate(crate::imitation::eval::ImitateCommand),
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Probe(options) => probe::run(&options),
         Command::Units(options) => units::run(&options),
         Command::Record(command) => well(command.run(&mut std::io::stdout())),
+        Command::Model(command) => model::run(&command),
         Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {
             println!("{text}");
             ExitCode::SUCCESS

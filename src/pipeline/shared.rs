@@ -133,6 +133,8 @@ pub struct StreamStatus {
     pub steps: AtomicU64,
     /// Whether its clock map may be used.
     pub locked: AtomicBool,
+    /// A camera: whether it no longer stands where its calibration says.
+    pub moved: AtomicBool,
 }
 
 impl StreamStatus {

@@ -14,7 +14,7 @@ use super::{CameraLive, LATENCY_EDGES_MICROS, LatencyLive, Snapshot};
 use crate::body::{BodyState, KeypointFlags};
 use crate::geometry::{Calibration, CameraModel};
 use crate::imitation::ImitationStep;
-use crate::pose::{PoseEstimate, ViewEstimate};
+use crate::pose::{CameraWatch, PoseEstimate, ViewEstimate};
 use crate::stream::FrameSet;
 use crate::telemetry::Stage;
 
@@ -26,6 +26,7 @@ pub struct Show {
     cameras: Vec<CameraModel>,
     reprojected_px: Vec<Vec<[f32; 2]>>,
     residuals_px: Vec<f32>,
+    watch: CameraWatch,
     buckets: Vec<u64>,
     ticks: u64,
     resets: u64,
@@ -40,6 +41,7 @@ impl Show {
         Self {
             reprojected_px: vec![vec![[f32::NAN; 2]; keypoints]; cameras.len()],
             residuals_px: vec![f32::NAN; cameras.len()],
+            watch: CameraWatch::new(cameras.iter().map(|camera| camera.width_px)),
             buckets: vec![0; LATENCY_EDGES_MICROS.len() + 1],
             cameras,
             ticks: 0,
@@ -60,6 +62,7 @@ impl Show {
             self.residuals_px[camera] =
                 pose.views.get(camera).map_or(f32::NAN, |view| residual_px(view, points, pose, camera));
         }
+        self.watch.observe(pose, &self.reprojected_px);
     }
 
     /// Mean reprojection residual of each camera in the latest pose; NaN = no view.
@@ -102,6 +105,9 @@ impl Show {
         }
         if !self.ticks.is_multiple_of(SHOW_EVERY) {
             return;
+        }
+        for (camera, status) in shared.cameras.iter().enumerate() {
+            status.moved.store(self.watch.is_moved(camera), Ordering::Relaxed);
         }
         shared.snapshot.publish(|snapshot| {
             snapshot.sequence += 1;

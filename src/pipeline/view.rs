@@ -238,6 +238,10 @@ fn degradations(info: &RigInfo, shared: &Shared, into: &mut Vec<Degradation>) {
             );
         }
     }
+    for (camera, _) in info.cameras.iter().zip(&shared.cameras).filter(|(_, s)| s.moved.load(Ordering::Relaxed)) {
+        let advice = "its view lies beside the others' pose; put it back or calibrate again";
+        note("camera_moved", format!("camera {} no longer stands where its calibration says: {advice}", camera.name));
+    }
     for (array, status) in info.arrays.iter().zip(&shared.arrays) {
         if lost(status) {
             note("array_lost", format!("array {} does not deliver; it is reopened by itself", array.name));

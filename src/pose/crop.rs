@@ -1,5 +1,7 @@
 //! Cuts a rectangle out of a frame and resamples it into a network's image.
 
+use std::ops::Range;
+
 use mimicd_device::{Frame, PixelFormat};
 
 use super::manifest::{Layout, NetworkSpec};
@@ -38,6 +40,9 @@ impl CropBox {
 /// The most samples along one axis that are averaged into one pixel.
 const TAPS_MAX: usize = 4;
 
+/// Frames up to this wide are resampled without allocating.
+const FRAME_WIDTH_MAX: usize = 8192;
+
 /// What the resampled pixels look like before normalisation, for refusing blind views.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Brightness {
@@ -52,6 +57,42 @@ impl Brightness {
     }
 }
 
+/// Lowest and highest value seen, in lanes, which the compiler vectorises.
+struct LaneRange {
+    lowest: [f32; LANES],
+    highest: [f32; LANES],
+}
+
+const LANES: usize = 8;
+
+impl LaneRange {
+    const fn new() -> Self {
+        Self { lowest: [f32::MAX; LANES], highest: [f32::MIN; LANES] }
+    }
+
+    fn take(&mut self, values: &[f32]) {
+        let chunks = values.chunks(LANES);
+        for chunk in chunks {
+            for (lane, &value) in chunk.iter().enumerate() {
+                self.lowest[lane] = if value < self.lowest[lane] { value } else { self.lowest[lane] };
+                self.highest[lane] = if value > self.highest[lane] { value } else { self.highest[lane] };
+            }
+        }
+    }
+
+    fn brightness(&self) -> Brightness {
+        Brightness {
+            lowest: self.lowest.into_iter().fold(f32::MAX, f32::min),
+            highest: self.highest.into_iter().fold(f32::MIN, f32::max),
+        }
+    }
+}
+
+/// Samples along one axis that are averaged into one pixel, for a reduction of `step`.
+fn taps_of(step: f32) -> usize {
+    if step <= 1.5 { 1 } else { (step.round() as usize).clamp(2, TAPS_MAX) }
+}
+
 /// Resamples crops into one image of a batch. Allocates only when made.
 pub(super) struct Cropper {
     width: usize,
@@ -61,9 +102,11 @@ pub(super) struct Cropper {
     /// (pixel * scale - mean) / sd as gain and offset for each channel.
     gain: Vec<f32>,
     offset: Vec<f32>,
-    /// Source column and weight of its right neighbour, `taps` for each output column.
-    columns: Vec<(usize, f32)>,
+    /// Column of the blended row and weight of its right neighbour, `taps` for each output column inside the frame.
+    columns: Vec<(u32, f32)>,
     row: Vec<f32>,
+    /// The part of the frame's rows that is looked at, blended into one.
+    source: Vec<f32>,
     mono16_shift: u32,
 }
 
@@ -81,6 +124,7 @@ impl Cropper {
             offset,
             columns: Vec::with_capacity(spec.width_px as usize * TAPS_MAX),
             row: vec![0.0; spec.width_px as usize],
+            source: Vec::with_capacity(FRAME_WIDTH_MAX),
             mono16_shift: mono16_bits.saturating_sub(8),
         }
     }
@@ -94,81 +138,124 @@ impl Cropper {
     pub(super) fn fill(&mut self, frame: &Frame, crop: &CropBox, image: &mut [f32]) -> Brightness {
         let pixels = &frame.pixels[..];
         let stride = frame.geometry.width_px as usize;
-        let shift = self.mono16_shift;
         match frame.geometry.format {
-            PixelFormat::Mono8 => self.resample(frame, crop, image, |y, x| f32::from(pixels[y * stride + x])),
-            PixelFormat::Yuyv => self.resample(frame, crop, image, |y, x| f32::from(pixels[2 * (y * stride + x)])),
-            PixelFormat::Mono16 => self.resample(frame, crop, image, |y, x| {
-                let at = 2 * (y * stride + x);
-                f32::from(u16::from_le_bytes([pixels[at], pixels[at + 1]])) / (1u32 << shift) as f32
+            PixelFormat::Mono8 => self.resample(frame, crop, image, |y, first, [upper, lower], row| {
+                let pair = &pixels[y * stride + first..][..stride + row.len()];
+                let (above, below) = (&pair[..row.len()], &pair[stride..]);
+                for ((sum, &a), &b) in row.iter_mut().zip(above).zip(below) {
+                    *sum += upper * f32::from(a) + lower * f32::from(b);
+                }
             }),
+            PixelFormat::Yuyv => self.resample(frame, crop, image, |y, first, weights, row| {
+                for (line, weight) in weights.into_iter().enumerate() {
+                    let luma = pixels[2 * ((y + line) * stride + first)..].chunks_exact(2);
+                    row.iter_mut().zip(luma).for_each(|(sum, pair)| *sum += weight * f32::from(pair[0]));
+                }
+            }),
+            PixelFormat::Mono16 => {
+                let unit = 1.0 / (1u32 << self.mono16_shift) as f32;
+                self.resample(frame, crop, image, |y, first, weights, row| {
+                    for (line, weight) in weights.into_iter().enumerate() {
+                        let values = pixels[2 * ((y + line) * stride + first)..].chunks_exact(2);
+                        row.iter_mut().zip(values).for_each(|(sum, pair)| {
+                            *sum += weight * unit * f32::from(u16::from_le_bytes([pair[0], pair[1]]));
+                        });
+                    }
+                })
+            }
             // Mean of the mosaic's two-by-two cell: red, two greens and blue, whatever their order.
             PixelFormat::BayerRg8 | PixelFormat::BayerGb8 | PixelFormat::BayerGr8 | PixelFormat::BayerBg8 => self
-                .resample(frame, crop, image, |y, x| {
-                    let at = (y & !1) * stride + (x & !1);
-                    let cell = [pixels[at], pixels[at + 1], pixels[at + stride], pixels[at + stride + 1]];
-                    0.25 * cell.iter().map(|&v| f32::from(v)).sum::<f32>()
+                .resample(frame, crop, image, |y, first, weights, row| {
+                    for (line, weight) in weights.into_iter().enumerate() {
+                        for (sum, x) in row.iter_mut().zip(first..) {
+                            let at = ((y + line) & !1) * stride + (x & !1);
+                            let cell = [pixels[at], pixels[at + 1], pixels[at + stride], pixels[at + stride + 1]];
+                            *sum += weight * 0.25 * cell.iter().map(|&v| f32::from(v)).sum::<f32>();
+                        }
+                    }
                 }),
         }
     }
 
-    /// Bilinear up to a reduction of 1.5; beyond it the mean of evenly spread samples.
+    /// Bilinear up to a reduction of 1.5; beyond it the mean of evenly spread samples. `add(y, first, weights, row)` adds
+    /// the frame's rows `y` and `y + 1` from column `first` on, each times its weight.
     fn resample(
         &mut self,
         frame: &Frame,
         crop: &CropBox,
         image: &mut [f32],
-        sample: impl Fn(usize, usize) -> f32,
+        add: impl Fn(usize, usize, [f32; 2], &mut [f32]),
+    ) -> Brightness {
+        match taps_of(crop.width_px / self.width as f32) {
+            1 => self.resample_rows::<1>(frame, crop, image, add),
+            2 => self.resample_rows::<2>(frame, crop, image, add),
+            3 => self.resample_rows::<3>(frame, crop, image, add),
+            _ => self.resample_rows::<TAPS_MAX>(frame, crop, image, add),
+        }
+    }
+
+    /// [`Cropper::resample`] with `TAPS` samples along a row. Rows are blended before columns are picked: the first runs
+    /// over neighbours and is vectorised, so that only the second looks pixels up one by one.
+    fn resample_rows<const TAPS: usize>(
+        &mut self,
+        frame: &Frame,
+        crop: &CropBox,
+        image: &mut [f32],
+        add: impl Fn(usize, usize, [f32; 2], &mut [f32]),
     ) -> Brightness {
         let (frame_width, frame_height) = (frame.geometry.width_px as usize, frame.geometry.height_px as usize);
         let (step_x, step_y) = (crop.width_px / self.width as f32, crop.height_px / self.height as f32);
-        let taps_of = |step: f32| if step <= 1.5 { 1 } else { (step.round() as usize).clamp(2, TAPS_MAX) };
-        let (taps_x, taps_y) = (taps_of(step_x), taps_of(step_y));
-        let inside = self.place_columns(crop.left_px, step_x, taps_x, frame_width);
-        let mut brightness = Brightness { lowest: f32::MAX, highest: f32::MIN };
+        let taps_y = taps_of(step_y);
+        let weight = 1.0 / (TAPS * taps_y) as f32;
+        let (inside, first) = self.place_columns(crop.left_px, step_x, TAPS, frame_width);
+        let mut range = LaneRange::new();
+        self.row.fill(0.0);
         for out_y in 0..self.height {
-            self.row.fill(0.0);
+            self.source.fill(0.0);
+            let mut is_whole = true;
             for tap in 0..taps_y {
                 let y = crop.top_px + (out_y as f32 + (tap as f32 + 0.5) / taps_y as f32) * step_y;
-                let Some((y0, down)) = between(y, frame_height) else { continue };
-                let weight = 1.0 / (taps_x * taps_y) as f32;
-                for out_x in inside.0..inside.1 {
-                    let mut sum = 0.0;
-                    for &(x0, right) in &self.columns[out_x * taps_x..(out_x + 1) * taps_x] {
-                        let top = sample(y0, x0) + (sample(y0, x0 + 1) - sample(y0, x0)) * right;
-                        let below = sample(y0 + 1, x0) + (sample(y0 + 1, x0 + 1) - sample(y0 + 1, x0)) * right;
-                        sum += top + (below - top) * down;
-                    }
-                    self.row[out_x] += sum * weight;
+                match between(y, frame_height) {
+                    Some((y0, down)) => add(y0, first, [(1.0 - down) * weight, down * weight], &mut self.source),
+                    None => is_whole = false,
                 }
             }
-            for &value in &self.row[inside.0..inside.1] {
-                brightness.lowest = brightness.lowest.min(value);
-                brightness.highest = brightness.highest.max(value);
+            let source = &self.source[..];
+            for (out, taps) in self.row[inside.clone()].iter_mut().zip(self.columns.as_chunks::<TAPS>().0) {
+                *out = 0.0;
+                for &(x, right) in taps {
+                    if let Some(pair) = source.get(x as usize..x as usize + 2) {
+                        *out += pair[0] + (pair[1] - pair[0]) * right;
+                    }
+                }
+            }
+            // What lies outside the frame is black and says nothing about the camera.
+            if is_whole {
+                range.take(&self.row[inside.clone()]);
             }
             self.write_row(out_y, image);
         }
-        brightness
+        range.brightness()
     }
 
-    /// Source columns of every output column; gives the range of output columns that lie inside the frame.
-    fn place_columns(&mut self, left_px: f32, step_x: f32, taps: usize, frame_width: usize) -> (usize, usize) {
+    /// Source columns of the output columns that lie inside the frame, counted from the first source column. Gives those
+    /// output columns and the first source column, and sizes the blended row.
+    fn place_columns(&mut self, left_px: f32, step_x: f32, taps: usize, frame_width: usize) -> (Range<usize>, usize) {
         self.columns.clear();
-        let (mut first, mut last) = (self.width, 0);
-        for out_x in 0..self.width {
-            let mut whole = true;
-            for tap in 0..taps {
-                let x = left_px + (out_x as f32 + (tap as f32 + 0.5) / taps as f32) * step_x;
-                let place = between(x, frame_width);
-                whole &= place.is_some();
-                self.columns.push(place.unwrap_or_default());
-            }
-            if whole {
-                first = first.min(out_x);
-                last = out_x + 1;
-            }
+        let place = |out_x: usize, tap: usize| {
+            between(left_px + (out_x as f32 + (tap as f32 + 0.5) / taps as f32) * step_x, frame_width)
+        };
+        let is_inside = |out_x: &usize| place(*out_x, 0).is_some() && place(*out_x, taps - 1).is_some();
+        let start = (0..self.width).find(is_inside).unwrap_or(self.width);
+        let end = (start..self.width).rfind(is_inside).map_or(start, |last| last + 1);
+        let first = (start < end).then(|| place(start, 0)).flatten().map_or(0, |column| column.0);
+        let mut last = first;
+        for (x0, right) in (start..end).flat_map(|out_x| (0..taps).filter_map(move |tap| place(out_x, tap))) {
+            self.columns.push(((x0 - first) as u32, right));
+            last = x0 + 1;
         }
-        (first.min(last), last)
+        self.source.resize(if start < end { last + 1 - first } else { 0 }, 0.0);
+        (start..end, first)
     }
 
     fn write_row(&self, out_y: usize, image: &mut [f32]) {
@@ -199,4 +286,86 @@ fn between(at: f32, pixels: usize) -> Option<(usize, f32)> {
     }
     let first = (at.max(0.0) as usize).min(pixels - 2);
     Some((first, (at - first as f32).clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use mimicd_device::{CameraIndex, FrameGeometry};
+
+    use super::*;
+
+    /// A frame whose pixel at (x, y) has a value that no neighbour has.
+    fn frame(format: PixelFormat) -> Frame {
+        let geometry = FrameGeometry { width_px: 90, height_px: 70, format };
+        let mut frame = Frame::blank(CameraIndex(0), geometry);
+        let value = |x: usize, y: usize| (x * 37 + y * 101 + (x * y) % 29) % 251;
+        for y in 0..70 {
+            for x in 0..90 {
+                match format {
+                    PixelFormat::Mono16 => {
+                        let wide = (value(x, y) as u16) << 4;
+                        frame.pixels[2 * (y * 90 + x)..][..2].copy_from_slice(&wide.to_le_bytes());
+                    }
+                    PixelFormat::Yuyv => frame.pixels[2 * (y * 90 + x)] = value(x, y) as u8,
+                    _ => frame.pixels[y * 90 + x] = value(x, y) as u8,
+                }
+            }
+        }
+        frame
+    }
+
+    fn spec(side: u32) -> NetworkSpec {
+        toml::from_str(&format!(
+            "file = \"f\"\nwidth_px = {side}\nheight_px = {side}\n[decode]\nkind = \"heatmap\"\noutput = \"o\""
+        ))
+        .unwrap()
+    }
+
+    /// The definition, pixel by pixel: the mean of bilinear samples, black outside.
+    fn plain(crop: &CropBox, side: usize, out: [usize; 2]) -> f32 {
+        let image = frame(PixelFormat::Mono8);
+        let step = crop.width_px / side as f32;
+        let taps = taps_of(step);
+        let at = |start: f32, out: usize, tap: usize| start + (out as f32 + (tap as f32 + 0.5) / taps as f32) * step;
+        let whole = (0..taps).all(|tap| between(at(crop.left_px, out[0], tap), 90).is_some());
+        let pairs = (0..taps * taps).map(|k| (at(crop.left_px, out[0], k % taps), at(crop.top_px, out[1], k / taps)));
+        let samples = pairs.map(|(x, y)| match (between(x, 90), between(y, 70)) {
+            (Some((x0, right)), Some((y0, down))) if whole => {
+                let pixel = |x: usize, y: usize| f32::from(image.pixels[y * 90 + x]);
+                let top = pixel(x0, y0) * (1.0 - right) + pixel(x0 + 1, y0) * right;
+                let below = pixel(x0, y0 + 1) * (1.0 - right) + pixel(x0 + 1, y0 + 1) * right;
+                top * (1.0 - down) + below * down
+            }
+            _ => 0.0,
+        });
+        samples.sum::<f32>() / (taps * taps) as f32
+    }
+
+    #[test]
+    fn resamples_as_defined_in_every_format_and_at_every_edge() {
+        for (side, crop) in [
+            (24, CropBox { left_px: 20.3, top_px: 11.8, width_px: 30.0, height_px: 30.0 }),
+            (16, CropBox { left_px: -9.0, top_px: -4.2, width_px: 40.0, height_px: 40.0 }),
+            (16, CropBox { left_px: 60.7, top_px: 40.1, width_px: 55.0, height_px: 55.0 }),
+            (24, CropBox { left_px: 30.0, top_px: 30.0, width_px: 6.0, height_px: 6.0 }),
+        ] {
+            let mut image = vec![f32::NAN; side * side];
+            for format in [PixelFormat::Mono8, PixelFormat::Mono16, PixelFormat::Yuyv] {
+                Cropper::new(&spec(side as u32), 12).fill(&frame(format), &crop, &mut image);
+                for (index, &value) in image.iter().enumerate() {
+                    let expected = plain(&crop, side, [index % side, index / side]);
+                    assert!((value - expected).abs() < 2e-3, "{format:?} {crop:?} {index}: {value}, not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_saturated_view_is_blind_also_at_the_frames_edge() {
+        let mut frame = frame(PixelFormat::Mono8);
+        frame.pixels.fill(255);
+        let crop = CropBox { left_px: -10.0, top_px: -10.0, width_px: 40.0, height_px: 40.0 };
+        let mut image = vec![0.0; 16 * 16];
+        assert!(Cropper::new(&spec(16), 12).fill(&frame, &crop, &mut image).is_blind());
+    }
 }

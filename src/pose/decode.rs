@@ -1,7 +1,7 @@
 //! Network outputs to sub-pixel peaks with confidence. Pure; allocates nothing.
 
 use super::PoseError;
-use super::manifest::{Decode, Layout, NetworkSpec, Refine, Response};
+use super::manifest::{Decode, Layout, NetworkSpec, Refine, Response, Spread};
 use super::network::Output;
 
 /// Where a network saw a keypoint, in pixels of its own input image.
@@ -17,6 +17,23 @@ pub(super) struct Peak {
 impl Peak {
     const UNSEEN: Self = Self { x_px: 0.0, y_px: 0.0, confidence: 0.0, finite: true };
     const NOT_FINITE: Self = Self { x_px: 0.0, y_px: 0.0, confidence: 0.0, finite: false };
+}
+
+/// Where a volumetric network put a keypoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    /// From the volume's centre, world axes, metres.
+    pub(super) offset_m: [f64; 3],
+    /// 0 to 1.
+    pub(super) confidence: f32,
+    /// Standard deviation along an axis, metres; 0 where the graph does not say.
+    pub(super) spread_m: f32,
+    /// Whether the outputs were numbers.
+    pub(super) finite: bool,
+}
+
+impl Place {
+    const UNSEEN: Self = Self { offset_m: [0.0; 3], confidence: 0.0, spread_m: 0.0, finite: true };
 }
 
 /// Cells on each side of the peak that the mean position and the mass are taken over.
@@ -101,6 +118,14 @@ impl Decoder {
                 decoder.bins = bins;
                 decoder.stride_px = [1.0 / bins_per_px; 2];
             }
+            Decode::Volume { .. } => {
+                for (output, each) in outputs.iter().zip([3, 1, 1]) {
+                    let total: usize = output.shape.iter().product();
+                    if total != keypoints * each {
+                        return refuse(output, format!("{:?} (keypoints, values)", [keypoints, each]));
+                    }
+                }
+            }
             Decode::Peaks { instances, .. } => {
                 for (output, each) in outputs.iter().zip([2, 1]) {
                     let total: usize = output.shape.iter().product();
@@ -140,11 +165,13 @@ impl Decoder {
     /// The peak of `keypoint` in image `image` of the batch.
     pub(super) fn peak(&self, outputs: &[Output], image: usize, keypoint: usize) -> Peak {
         match &self.decode {
-            Decode::Heatmap { layout, response, refine, .. } => self.heatmap_peak(
-                &self.map(outputs[0].values(), *layout, image, keypoint, self.keypoints),
-                *response,
-                *refine,
-            ),
+            Decode::Heatmap { layout, response, refine, spread, .. } => {
+                let map = self.map(outputs[0].values(), *layout, image, keypoint, self.keypoints);
+                match refine {
+                    Refine::Whole => self.whole_map(&map, *response, *spread),
+                    _ => self.heatmap_peak(&map, *response, *refine),
+                }
+            }
             Decode::HeatmapOffsets { layout, response, offset_unit_px, .. } => {
                 let scores = self.map(outputs[0].values(), *layout, image, keypoint, self.keypoints);
                 let Some((row, column, value)) = highest(&scores) else { return Peak::NOT_FINITE };
@@ -155,6 +182,8 @@ impl Decoder {
                 self.peak_at(column as f32, row as f32, confidence(value, *response), [offset(0), offset(1)])
             }
             Decode::Simcc { .. } => self.simcc_peak(outputs, image * self.keypoints + keypoint),
+            // A volume has no peaks in single views.
+            Decode::Volume { .. } => Peak::UNSEEN,
             Decode::Peaks { instances, .. } => {
                 let (positions, values) = (outputs[0].values(), outputs[1].values());
                 let candidates = (0..*instances).map(|i| (image * instances + i) * self.keypoints + keypoint);
@@ -163,6 +192,20 @@ impl Decoder {
                     .max_by(|&a, &b| values[a].total_cmp(&values[b]))
                     .map_or(Peak::UNSEEN, |at| finite_peak(positions[2 * at], positions[2 * at + 1], values[at]))
             }
+        }
+    }
+
+    /// The place of `keypoint` that a volumetric graph gives.
+    pub(super) fn place(&self, outputs: &[Output], keypoint: usize) -> Place {
+        let Decode::Volume { unit_m, sure, .. } = &self.decode else { return Place::UNSEEN };
+        let at = &outputs[0].values()[3 * keypoint..3 * keypoint + 3];
+        let offset_m = [0, 1, 2].map(|axis| f64::from(at[axis] * unit_m));
+        let confidence = outputs[1].values()[keypoint] / sure;
+        let spread_m = outputs.get(2).map_or(0.0, |output| output.values()[keypoint] * unit_m);
+        if offset_m.iter().all(|v| v.is_finite()) && confidence.is_finite() && spread_m.is_finite() {
+            Place { offset_m, confidence: confidence.clamp(0.0, 1.0), spread_m, finite: true }
+        } else {
+            Place { finite: false, ..Place::UNSEEN }
         }
     }
 
@@ -209,7 +252,35 @@ impl Decoder {
                 let below = (row + 1 < map.rows).then(|| map.at(row + 1, column));
                 (column as f32 + along(left, right), row as f32 + along(above, below))
             }
-            Refine::Mean | Refine::None => (column as f32, row as f32),
+            Refine::Mean | Refine::None | Refine::Whole => (column as f32, row as f32),
+        };
+        self.peak_at(x, y, confidence, [0.0; 2])
+    }
+
+    /// The mean of a map that sums to one, and its spread or its mass near the mean as confidence.
+    fn whole_map(&self, map: &Map<'_>, response: Response, spread: Option<Spread>) -> Peak {
+        let top = if response == Response::Softmax {
+            let Some((_, _, top)) = highest(map) else { return Peak::NOT_FINITE };
+            Some(top)
+        } else {
+            None
+        };
+        let moments = Moments::of(map, top);
+        if !moments.is_finite() {
+            return Peak::NOT_FINITE;
+        }
+        if !(moments.mass > 0.0) {
+            return Peak::UNSEEN;
+        }
+        let [x, y] = moments.mean();
+        let confidence = match spread {
+            Some(spread) => {
+                let [sx, sy] = moments.variance();
+                let variance = 0.5 * (sx * self.stride_px[0].powi(2) + sy * self.stride_px[1].powi(2));
+                let excess = (variance - spread.sure_px.powi(2)).max(0.0);
+                1.0 / (1.0 + excess / spread.half_px.powi(2))
+            }
+            None => mass_near(map, [x, y], top) / moments.mass,
         };
         self.peak_at(x, y, confidence, [0.0; 2])
     }
@@ -230,6 +301,89 @@ impl Decoder {
         let y = self.first_cell_px[1] + row * self.stride_px[1] + offset_px[1];
         finite_peak(x, y, confidence)
     }
+}
+
+/// Sums over a map: of its values, and of its values times column, column², row, row².
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    mass: f32,
+    column: [f32; 2],
+    row: [f32; 2],
+}
+
+impl Moments {
+    /// Of the map's values, or of `exp(value - top)`.
+    fn of(map: &Map<'_>, top: Option<f32>) -> Self {
+        let mut sums = Self::default();
+        for row in 0..map.rows {
+            let [mass, first, second] = match top {
+                None if map.column_step == 1 => line_sums(&map.values[row * map.row_step..][..map.columns]),
+                _ => (0..map.columns).fold([0.0; 3], |[mass, first, second], column| {
+                    let value = map.at(row, column);
+                    let value = top.map_or(value, |top| (value - top).exp());
+                    let x = column as f32;
+                    [mass + value, first + value * x, second + value * x * x]
+                }),
+            };
+            let y = row as f32;
+            sums.mass += mass;
+            sums.column[0] += first;
+            sums.column[1] += second;
+            sums.row[0] += mass * y;
+            sums.row[1] += mass * y * y;
+        }
+        sums
+    }
+
+    fn is_finite(&self) -> bool {
+        [self.mass, self.column[1], self.row[1]].iter().all(|sum| sum.is_finite())
+    }
+
+    /// Column and row.
+    fn mean(&self) -> [f32; 2] {
+        [self.column[0] / self.mass, self.row[0] / self.mass]
+    }
+
+    /// Along columns and rows, square cells.
+    fn variance(&self) -> [f32; 2] {
+        let [x, y] = self.mean();
+        [self.column[1] / self.mass - x * x, self.row[1] / self.mass - y * y]
+    }
+}
+
+/// Sum of a row's values, of its values times column, and times column². In lanes, which the compiler vectorises.
+fn line_sums(line: &[f32]) -> [f32; 3] {
+    const LANES: usize = 8;
+    let (mut mass, mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
+    let mut x: [f32; LANES] = std::array::from_fn(|lane| lane as f32);
+    let chunks = line.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            let weighted = chunk[lane] * x[lane];
+            mass[lane] += chunk[lane];
+            first[lane] += weighted;
+            second[lane] += weighted * x[lane];
+            x[lane] += LANES as f32;
+        }
+    }
+    for (lane, &value) in rest.iter().enumerate() {
+        let weighted = value * x[lane];
+        mass[lane] += value;
+        first[lane] += weighted;
+        second[lane] += weighted * x[lane];
+    }
+    [mass, first, second].map(|lanes| lanes.iter().sum())
+}
+
+/// Sum of the map's values (or of `exp(value - top)`) within [`WINDOW_CELLS`] of a place.
+fn mass_near(map: &Map<'_>, at: [f32; 2], top: Option<f32>) -> f32 {
+    let around = |centre: f32, cells: usize| {
+        let cell = (centre.round().max(0.0) as usize).min(cells - 1);
+        cell.saturating_sub(WINDOW_CELLS)..(cell + WINDOW_CELLS + 1).min(cells)
+    };
+    let cells = around(at[1], map.rows).flat_map(|r| around(at[0], map.columns).map(move |c| (r, c)));
+    cells.map(|(r, c)| top.map_or(map.at(r, c), |top| (map.at(r, c) - top).exp())).sum()
 }
 
 fn finite_peak(x_px: f32, y_px: f32, confidence: f32) -> Peak {

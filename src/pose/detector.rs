@@ -1,12 +1,14 @@
 //! A 2D network with its manifest: frames and crops in, pixels with confidence out.
 
 use mimicd_device::Frame;
+use nalgebra::Vector3;
 
 use super::crop::{CropBox, Cropper};
-use super::decode::Decoder;
-use super::manifest::NetworkSpec;
+use super::decode::{Decoder, Place};
+use super::manifest::{CAMERA_ROW, Decode, NetworkSpec};
 use super::network::Network;
 use super::{PoseError, Provider};
+use crate::geometry::CameraModel;
 
 /// How a network is run.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,7 @@ pub struct Detector {
     cropper: Cropper,
     decoder: Decoder,
     image_px: [f32; 2],
+    is_volume: bool,
 }
 
 impl Detector {
@@ -44,7 +47,8 @@ impl Detector {
         let network = Network::load(spec, options.views, options.provider, options.threads)?;
         let decoder = Decoder::new(spec, keypoints, options.views, network.outputs())?;
         let cropper = Cropper::new(spec, options.mono16_bits);
-        Ok(Self { network, cropper, decoder, image_px: [spec.width_px as f32, spec.height_px as f32] })
+        let image_px = [spec.width_px as f32, spec.height_px as f32];
+        Ok(Self { network, cropper, decoder, image_px, is_volume: matches!(spec.decode, Decode::Volume { .. }) })
     }
 
     /// Resamples a crop of a frame into place `view` of the batch; `false` when there is nothing to see in it
@@ -59,6 +63,27 @@ impl Detector {
     pub fn cover(&mut self, view: usize) {
         let length = self.cropper.image_len();
         self.network.input_mut()[view * length..(view + 1) * length].fill(0.0);
+    }
+
+    /// Whether the network gives places in the world ([`Detector::place`]) rather than peaks in views.
+    pub(super) fn is_volume(&self) -> bool {
+        self.is_volume
+    }
+
+    /// Tells a volumetric network where its volume is and what every view looks at; `None` for a view that is not there.
+    pub(super) fn aim(&mut self, centre_m: &Vector3<f64>, cameras: &[CameraModel], crops: &[Option<CropBox>]) {
+        self.network.extra_mut(1).copy_from_slice(&[0, 1, 2].map(|axis| centre_m[axis] as f32));
+        for (view, (camera, crop)) in cameras.iter().zip(crops).enumerate() {
+            let looked_at = crop.unwrap_or(CropBox { width_px: 1.0, height_px: 1.0, ..CropBox::default() });
+            let row = camera_row(camera, &looked_at);
+            self.network.extra_mut(0)[view * CAMERA_ROW..(view + 1) * CAMERA_ROW].copy_from_slice(&row);
+            self.network.extra_mut(2)[view] = f32::from(u8::from(crop.is_some()));
+        }
+    }
+
+    /// Where a volumetric network put a keypoint.
+    pub(super) fn place(&self, keypoint: usize) -> Place {
+        self.decoder.place(self.network.outputs(), keypoint)
     }
 
     /// Fault injection: makes the whole input not a number.
@@ -86,4 +111,19 @@ impl Detector {
             ]
         })
     }
+}
+
+/// What a volumetric graph is told about a camera that looks at a crop ([`Decode::Volume`]).
+fn camera_row(camera: &CameraModel, crop: &CropBox) -> [f32; CAMERA_ROW] {
+    let (k, pose) = (&camera.k, &camera.cam_from_world);
+    let [width, height] = [crop.width_px, crop.height_px].map(f64::from);
+    let [left, top] = [crop.left_px, crop.top_px].map(f64::from);
+    let rotation = [0, 1, 2].map(|row| [0, 1, 2].map(|column| pose.rotation[(row, column)]));
+    let across = [2.0 * k[(0, 0)] / width, 2.0 * k[(0, 1)] / width, 2.0 * (k[(0, 2)] - left) / width - 1.0];
+    let down = [2.0 * k[(1, 1)] / height, 2.0 * (k[(1, 2)] - top) / height - 1.0];
+    let all =
+        rotation.as_flattened().iter().chain(&pose.translation_m).chain(&camera.distortion).chain(&across).chain(&down);
+    let mut row = [0.0; CAMERA_ROW];
+    row.iter_mut().zip(all).for_each(|(to, &from)| *to = from as f32);
+    row
 }

@@ -38,6 +38,9 @@ use super::PoseError;
 pub enum ModelKind {
     /// A 2D network in every view, then triangulation.
     Multiview,
+    /// A network over a volume around the animal (DANNCE), sampled from every view inside the graph; its decode kind is
+    /// `volume`.
+    Volumetric,
 }
 
 /// Order of an image tensor's dimensions.
@@ -75,8 +78,21 @@ pub enum Refine {
     Mean,
     /// Vertex of the parabola through the peak and its neighbours, along each axis.
     Quadratic,
+    /// Mean position of the whole map (an integral or soft-argmax head); for maps that sum to one.
+    Whole,
     /// The cell's centre.
     None,
+}
+
+/// What a map's spread says: confidence = 1 / (1 + (spread² - sure²) / half²), at most 1. Views weighted by it are weighted
+/// by the inverse of their variance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    /// Standard deviation along an axis of a map that is sure, input pixels: the width the network was trained with.
+    pub sure_px: f32,
+    /// Standard deviation beyond it at which the confidence is one half, input pixels.
+    pub half_px: f32,
 }
 
 /// How the graph's outputs become pixels of its input image.
@@ -96,6 +112,9 @@ pub enum Decode {
         /// Placement between cells.
         #[serde(default)]
         refine: Refine,
+        /// Confidence from how far the map spreads, in place of the peak or the mass around it; with `refine = "whole"`.
+        #[serde(default)]
+        spread: Option<Spread>,
         /// Input pixel of the first cell; by default the middle of the pixels it covers, `(stride - 1) / 2`.
         #[serde(default)]
         first_cell_px: Option<f32>,
@@ -129,6 +148,30 @@ pub enum Decode {
         #[serde(default = "default_bins_per_px")]
         bins_per_px: f32,
     },
+    /// Places in the world (volumetric graphs). Besides the images the graph takes, for every view, where its crop looks.
+    Volume {
+        /// Name of the input of shape (views, 22): rotation (9, row by row) and translation (3, m) of world to camera; k1,
+        /// k2, p1, p2, k3; then a, b, c, d, e: with distorted normalised coordinates x, y the sampling grid is
+        /// (a x + b y + c, d y + e), from -1 to 1 over the crop's edges.
+        cameras: String,
+        /// Name of the input of shape (3): the middle of the volume in the world, m.
+        centre: String,
+        /// Name of the input of shape (views): 1 for a view that is there, 0 for one that is not.
+        present: String,
+        /// Name of the output (keypoints, 3): offsets from the centre.
+        positions: String,
+        /// Metres of one unit of `positions` and `spread`.
+        #[serde(default = "default_unit_m")]
+        unit_m: f32,
+        /// Name of the output (keypoints): the peak or another confidence, 0 to 1.
+        confidence: String,
+        /// Name of the output (keypoints): standard deviation along an axis.
+        #[serde(default)]
+        spread: Option<String>,
+        /// The confidence output is divided by this (DANNCE's peaks are far below 1).
+        #[serde(default = "default_unit_m")]
+        sure: f32,
+    },
     /// Peaks found inside the graph (sleap-nn exports): positions and their values; NaN where there is none.
     Peaks {
         /// Name of the positions output, (batch, instances, keypoints, 2), input pixels; either middle may be left out.
@@ -141,9 +184,16 @@ pub enum Decode {
     },
 }
 
+/// Numbers that tell a volumetric graph about a camera.
+pub const CAMERA_ROW: usize = 22;
+
 /// Unit of DeepLabCut's location refinement: its networks are trained with offsets divided by this.
 const fn default_offset_unit_px() -> f32 {
     7.2801
+}
+
+const fn default_unit_m() -> f32 {
+    1.0
 }
 
 /// RTMPose splits each pixel in two bins.
@@ -163,6 +213,19 @@ impl Decode {
             Self::HeatmapOffsets { output, offsets, .. } => vec![output, offsets],
             Self::Simcc { x, y, .. } => vec![x, y],
             Self::Peaks { positions, values, .. } => vec![positions, values],
+            Self::Volume { positions, confidence, spread, .. } => {
+                [positions, confidence].into_iter().chain(spread).map(String::as_str).collect()
+            }
+        }
+    }
+
+    /// Names and shapes of the inputs besides the images, for `views` views.
+    pub fn inputs(&self, views: usize) -> Vec<(&str, Vec<usize>)> {
+        match self {
+            Self::Volume { cameras, centre, present, .. } => {
+                vec![(cameras, vec![views, CAMERA_ROW]), (centre, vec![3]), (present, vec![views])]
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -279,6 +342,18 @@ impl Manifest {
         if !(0.01..=5.0).contains(&self.crop.width_m) {
             return fail("crop.width_m", format!("{}, expected 0.01 to 5 metres", self.crop.width_m));
         }
+        let is_volume = matches!(self.network.decode, Decode::Volume { .. });
+        if is_volume != (self.kind == ModelKind::Volumetric) {
+            let expected =
+                "expected decode kind \"volume\" with kind = \"volumetric\", and any other with \"multiview\"";
+            return fail("network.decode", format!("kind is {:?}: {expected}", self.kind));
+        }
+        if self.coarse.as_ref().is_some_and(|coarse| matches!(coarse.decode, Decode::Volume { .. })) {
+            return fail(
+                "coarse.decode",
+                "a volume: expected a network that finds the animal in single views".to_owned(),
+            );
+        }
         for (key, network) in [("network", Some(&self.network)), ("coarse", self.coarse.as_ref())] {
             if let Some((place, reason)) = network.and_then(NetworkSpec::fault) {
                 return fail(&format!("{key}.{place}"), reason);
@@ -304,6 +379,24 @@ impl NetworkSpec {
         if !fits(&self.mean) || !fits(&self.sd) {
             let found = format!("{} means and {} sds", self.mean.len(), self.sd.len());
             return Some(("mean", format!("{found}, expected one or {} of each", self.channels)));
+        }
+        if let Decode::Heatmap { refine, response, spread, .. } = &self.decode {
+            let is_whole = *refine == Refine::Whole;
+            if is_whole && !matches!(response, Response::Probability | Response::Softmax) {
+                let found = format!("refine = \"whole\" with response {response:?}");
+                return Some((
+                    "decode",
+                    format!("{found}, expected maps that sum to one: \"probability\" or \"softmax\""),
+                ));
+            }
+            if spread.is_some_and(|s| !is_whole || !(s.sure_px >= 0.0 && s.half_px > 0.0)) {
+                return Some(("decode.spread", "expected refine = \"whole\", sure_px >= 0, half_px > 0".to_owned()));
+            }
+        }
+        if let Decode::Volume { unit_m, sure, .. } = &self.decode
+            && !(*unit_m > 0.0 && *sure > 0.0)
+        {
+            return Some(("decode", format!("unit_m {unit_m} and sure {sure}, expected positive numbers")));
         }
         if self.sd.iter().any(|sd| !(*sd > 0.0)) || !(self.scale > 0.0) {
             return Some(("sd", format!("scale {} and sd {:?}, expected positive numbers", self.scale, self.sd)));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ort::ep::{CUDA, ExecutionProviderDispatch, TensorRT};
 use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};
 use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
@@ -10,11 +11,16 @@ use super::manifest::{Layout, NetworkSpec};
 use super::runtime::environment;
 use super::{PoseError, Provider};
 
+/// Runs before the first frame: providers choose kernels and grow their memory in the first ones.
+const WARM_UP_RUNS: usize = 3;
+
 /// A graph on its provider with its tensors.
 pub(super) struct Network {
     session: Session,
     binding: IoBinding,
     input: Images,
+    /// Inputs besides the images, in the order of `Decode::inputs`.
+    extras: Vec<Tensor<f32>>,
     outputs: Vec<Output>,
 }
 
@@ -43,7 +49,7 @@ impl Output {
 }
 
 impl Network {
-    /// Opens the graph, checks it against the manifest, binds memory for `batch` images, and runs it once.
+    /// Opens the graph, checks it against the manifest, binds memory for `batch` images, and warms it up.
     pub(super) fn load(
         spec: &NetworkSpec,
         batch: usize,
@@ -61,22 +67,38 @@ impl Network {
         let allocator = Allocator::default();
         let fail = |error: ort::Error| PoseError::graph(file, "run", error.message().to_owned());
         let input = Images::new(element, &allocator, shape).map_err(fail)?;
-        let shapes = output_shapes(&mut session, &name, &input, spec).map_err(fail)?;
+        let wanted = spec.decode.inputs(batch);
+        if let Some(extra) =
+            session.inputs().iter().find(|i| i.name() != name && wanted.iter().all(|w| w.0 != i.name()))
+        {
+            let reason = format!("the graph needs {}, which this kind of model does not give", describe_one(extra));
+            return Err(PoseError::graph(file, format!("input {:?}", extra.name()), reason));
+        }
+        let mut extras = Vec::new();
+        for (wanted, shape) in wanted {
+            check_extra(file, &session, wanted, &shape)?;
+            extras.push(zeros(&allocator, &shape).map_err(fail)?);
+        }
+        let shapes = output_shapes(&mut session, &name, &input, &extras, spec).map_err(fail)?;
         let mut binding = session.create_binding().map_err(fail)?;
         match &input {
             Images::Floats(tensor) => binding.bind_input(&name, tensor),
             Images::Bytes { tensor, .. } => binding.bind_input(&name, tensor),
         }
         .map_err(fail)?;
+        for ((name, _), tensor) in spec.decode.inputs(batch).iter().zip(&extras) {
+            binding.bind_input(*name, tensor).map_err(fail)?;
+        }
         let mut outputs = Vec::new();
         for (name, shape) in shapes {
-            let dims: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
-            let mut tensor = Tensor::<f32>::new(&allocator, dims).map_err(fail)?;
+            let mut tensor = zeros(&allocator, &shape).map_err(fail)?;
             binding.bind_output(&name, &mut tensor).map_err(fail)?;
             outputs.push(Output { name, shape, tensor });
         }
-        let mut network = Self { session, binding, input, outputs };
-        network.run().map_err(|reason| PoseError::graph(file, "run", reason))?;
+        let mut network = Self { session, binding, input, extras, outputs };
+        for _ in 0..WARM_UP_RUNS {
+            network.run().map_err(|reason| PoseError::graph(file, "run", reason))?;
+        }
         Ok(network)
     }
 
@@ -86,6 +108,11 @@ impl Network {
             Images::Floats(tensor) => tensor.extract_tensor_mut().1,
             Images::Bytes { staging, .. } => staging,
         }
+    }
+
+    /// An input besides the images, in the order of `Decode::inputs`, to be filled before [`Network::run`].
+    pub(super) fn extra_mut(&mut self, index: usize) -> &mut [f32] {
+        self.extras[index].extract_tensor_mut().1
     }
 
     /// Runs the graph on what is in the input.
@@ -120,18 +147,54 @@ impl Images {
 
 /// Opens a graph on a provider.
 pub(super) fn open(file: &Path, provider: Provider, threads: usize) -> Result<Session, PoseError> {
-    if provider != Provider::Cpu {
-        return Err(PoseError::Runtime {
-            reason: format!("provider {provider:?}: this build runs networks on the CPU"),
-        });
-    }
     let fail = |error: ort::Error| PoseError::graph(file, "ONNX", error.message().to_owned());
     let builder = Session::builder(environment().map_err(|reason| PoseError::Runtime { reason })?).map_err(fail)?;
     // Spinning would burn the core that the loop's other stages need.
     let builder = builder.with_intra_threads(threads).map_err(|e| PoseError::runtime(&e.into()))?;
     let builder = builder.with_inter_threads(1).map_err(|e| PoseError::runtime(&e.into()))?;
-    let mut builder = builder.with_intra_op_spinning(false).map_err(|e| PoseError::runtime(&e.into()))?;
+    let builder = builder.with_intra_op_spinning(false).map_err(|e| PoseError::runtime(&e.into()))?;
+    let mut builder = match provider {
+        Provider::Cpu => builder,
+        Provider::Cuda | Provider::Tensorrt => builder.with_execution_providers(gpu(provider)).map_err(|error| {
+            let said: ort::Error = error.into();
+            let advice = "it needs an ONNX Runtime built with it (ORT_DYLIB_PATH), its libraries and a GPU";
+            PoseError::Runtime { reason: format!("pose.provider {provider:?}: {}; {advice}", said.message().trim()) }
+        })?,
+    };
     builder.commit_from_file(file).map_err(fail)
+}
+
+/// The provider asked for, refused rather than replaced by the CPU when it is not there; CUDA runs what TensorRT cannot.
+fn gpu(provider: Provider) -> Vec<ExecutionProviderDispatch> {
+    let cuda = CUDA::default().build().error_on_failure();
+    match provider {
+        Provider::Tensorrt => vec![TensorRT::default().build().error_on_failure(), cuda],
+        Provider::Cuda | Provider::Cpu => vec![cuda],
+    }
+}
+
+fn zeros(allocator: &Allocator, shape: &[usize]) -> ort::Result<Tensor<f32>> {
+    let dims: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+    let mut tensor = Tensor::<f32>::new(allocator, dims)?;
+    tensor.extract_tensor_mut().1.fill(0.0);
+    Ok(tensor)
+}
+
+/// Checks an input besides the images.
+fn check_extra(file: &Path, session: &Session, name: &str, wanted: &[usize]) -> Result<(), PoseError> {
+    let outlet = find(file, "input", session.inputs(), name)?;
+    if let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = outlet.dtype()
+        && shape.len() == wanted.len()
+        && shape.iter().zip(wanted).all(|(&has, &want)| has < 0 || has == want as i64)
+    {
+        return Ok(());
+    }
+    let reason = format!("the file takes {}; expected f32 {wanted:?}", describe_one(outlet));
+    Err(PoseError::graph(file, format!("input {name:?}"), reason))
+}
+
+fn describe_one(outlet: &Outlet) -> String {
+    describe(std::slice::from_ref(outlet))
 }
 
 fn image_shape(spec: &NetworkSpec, batch: usize) -> Vec<i64> {
@@ -201,7 +264,7 @@ fn check_input(
     }
     let reason = format!(
         "the file takes {}; the manifest ({:?}, {} channels, {} x {} px, {} views) gives f32 or u8 {wanted:?}",
-        describe(std::slice::from_ref(outlet)),
+        describe_one(outlet),
         spec.layout,
         spec.channels,
         spec.width_px,
@@ -216,12 +279,17 @@ fn output_shapes(
     session: &mut Session,
     input_name: &str,
     input: &Images,
+    extras: &[Tensor<f32>],
     spec: &NetworkSpec,
 ) -> ort::Result<Vec<(String, Vec<usize>)>> {
-    let outputs = match input {
-        Images::Floats(tensor) => session.run(ort::inputs![input_name => tensor.view()])?,
-        Images::Bytes { tensor, .. } => session.run(ort::inputs![input_name => tensor.view()])?,
+    let mut inputs = match input {
+        Images::Floats(tensor) => ort::inputs![input_name => tensor.view()],
+        Images::Bytes { tensor, .. } => ort::inputs![input_name => tensor.view()],
     };
+    for ((name, _), tensor) in spec.decode.inputs(0).into_iter().zip(extras) {
+        inputs.push((name.into(), tensor.view().into()));
+    }
+    let outputs = session.run(inputs)?;
     let mut shapes = Vec::new();
     for name in spec.decode.outputs() {
         let (shape, _) = outputs[name].try_extract_tensor::<f32>()?;

@@ -19,6 +19,31 @@ const SEEN_SHARE_MIN: f64 = 0.25;
 /// Reprojection error, as a share of the outlier limit, at which the confidence is halved.
 const RESIDUAL_HALF_SHARE: f32 = 0.5;
 
+/// Two views cannot contradict each other along their epipolar lines, three can: what two are worth.
+const TWO_VIEWS_SUPPORT: f32 = 0.6;
+
+/// The animal's centre: the mean of the keypoints that count.
+#[derive(Default)]
+struct Middle {
+    sum: Vector3<f64>,
+    count: u32,
+}
+
+impl Middle {
+    fn add(&mut self, keypoint: &Keypoint) {
+        if keypoint.confidence >= PLACE_CONFIDENCE_MIN {
+            self.sum += Vector3::from(keypoint.xyz_m);
+            self.count += 1;
+        }
+    }
+
+    /// `None` when too few of `keypoints` counted.
+    fn of(&self, keypoints: usize) -> Option<Vector3<f64>> {
+        let enough = f64::from(self.count) >= (SEEN_SHARE_MIN * keypoints as f64).max(1.0);
+        enough.then(|| self.sum / f64::from(self.count))
+    }
+}
+
 /// Views to 3D keypoints. After [`PoseStage::load`], [`PoseStage::estimate`] allocates nothing outside ONNX Runtime.
 pub struct PoseStage {
     manifest: Manifest,
@@ -124,7 +149,11 @@ impl PoseStage {
             return;
         };
         self.aim(views, &centre);
-        let seen = self.observe(views, out).then(|| self.solve(out)).flatten();
+        let seen = if self.fine.is_volume() {
+            self.look_into_volume(&centre, out)
+        } else {
+            self.observe(views, out).then(|| self.solve(out)).flatten()
+        };
         match seen {
             Some(centre) => self.tracker.seen(centre),
             None => self.tracker.missed(),
@@ -207,10 +236,50 @@ impl PoseStage {
         true
     }
 
+    /// Runs a volumetric network around `centre`; gives the animal's centre when enough of it was seen.
+    fn look_into_volume(&mut self, centre: &Vector3<f64>, out: &mut PoseEstimate) -> Option<Vector3<f64>> {
+        let mut views = 0u32;
+        for (view, crop) in self.crops.iter().enumerate() {
+            let Some(crop) = crop else { continue };
+            out.views[view].crop = *crop;
+            views |= 1 << view;
+        }
+        // One view says nothing about depth.
+        if views.count_ones() < 2 {
+            return None;
+        }
+        self.fine.aim(centre, &self.cameras, &self.crops);
+        if std::mem::take(&mut self.poisoned) {
+            self.fine.poison();
+        }
+        if !run(&mut self.fine, self.clock, out) {
+            return None;
+        }
+        let mut middle = Middle::default();
+        for (index, keypoint) in out.keypoints.iter_mut().enumerate() {
+            let place = self.fine.place(index);
+            if !place.finite {
+                out.integrity |= Integrity::NOT_FINITE;
+                continue;
+            }
+            let xyz_m = centre + Vector3::from(place.offset_m);
+            let support = if views.count_ones() < 3 { TWO_VIEWS_SUPPORT } else { 1.0 };
+            let variance = place.spread_m * place.spread_m;
+            *keypoint = Keypoint {
+                xyz_m: xyz_m.into(),
+                confidence: place.confidence * support,
+                views,
+                residual_px: 0.0,
+                covariance_m2: [variance, 0.0, 0.0, variance, 0.0, variance],
+            };
+            middle.add(keypoint);
+        }
+        middle.of(out.keypoints.len())
+    }
+
     /// Triangulates every keypoint; gives the animal's centre when enough of it was seen.
     fn solve(&self, out: &mut PoseEstimate) -> Option<Vector3<f64>> {
-        let mut sum = Vector3::zeros();
-        let mut count = 0;
+        let mut middle = Middle::default();
         for index in 0..out.keypoints.len() {
             let mut observations = [Observation::NONE; VIEWS_MAX];
             for (observation, view) in observations.iter_mut().zip(&out.views) {
@@ -221,14 +290,10 @@ impl PoseStage {
             let observations = &observations[..self.cameras.len()];
             let Some(found) = triangulate_robust(&self.cameras, observations, &self.options) else { continue };
             let keypoint = self.keypoint(&found, observations);
-            if keypoint.confidence >= PLACE_CONFIDENCE_MIN {
-                sum += found.xyz_m;
-                count += 1;
-            }
+            middle.add(&keypoint);
             out.keypoints[index] = keypoint;
         }
-        let enough = f64::from(count) >= (SEEN_SHARE_MIN * out.keypoints.len() as f64).max(1.0);
-        enough.then(|| sum / f64::from(count))
+        middle.of(out.keypoints.len())
     }
 
     /// Confidence in 3D: how sure the views that agree are, lessened when few agree and when they agree badly.
@@ -237,8 +302,7 @@ impl PoseStage {
         let count = found.views.count_ones() as f32;
         let mean = used.map(|(_, o)| o.confidence as f32).sum::<f32>() / count;
         let share = found.residual_px as f32 / (RESIDUAL_HALF_SHARE * self.options.outlier_px as f32);
-        // Two views cannot contradict each other across their epipolar lines, three can.
-        let support = if found.views.count_ones() < 3 { 0.6 } else { 1.0 };
+        let support = if found.views.count_ones() < 3 { TWO_VIEWS_SUPPORT } else { 1.0 };
         Keypoint {
             xyz_m: found.xyz_m.into(),
             confidence: mean * support / (1.0 + share * share),

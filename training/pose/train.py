@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import start
 import views
 from net import KeypointNet
 
@@ -21,6 +22,9 @@ SIZES = {"keypoints": (128, 128), "centre": (128, 96)}
 MAPS = {"keypoints": 23, "centre": 1}
 WIDTHS = {"keypoints": (24, 48, 80, 112), "centre": (16, 24, 32, 48)}
 CROP_WIDTH_M = 0.28
+# Width of the target maps, cells; and what one cell of distance weighs against one nat of cross entropy.
+TARGET_SD_CELLS = 0.8
+PLACE_WEIGHT = 0.5
 
 
 def make_net(task):
@@ -34,20 +38,25 @@ def make_batch(task, sources, picks, random=None):
 
 
 def loss_of(logits, points, valid, size):
-    """Cross entropy against the target maps plus the distance of each map's mean position, over valid points."""
-    count, maps, rows, columns = logits.shape
+    """Cross entropy against the target maps plus the distance of each map's mean place, in cells, over valid points.
+
+    The cross entropy makes a map the odds of where its point is; the distance makes the map's mean, which is what the
+    runtime reads, the best single guess.
+    """
     log = torch.log_softmax(logits.flatten(2), dim=2)
-    target = views.target_maps(points, size).flatten(2)
+    target = views.target_maps(points, size, sd_cells=TARGET_SD_CELLS).flatten(2)
     entropy = -(target * log).sum(dim=2)
+    mean, _ = views.moments(log.exp().reshape(logits.shape))
+    off = ((mean - points) / views.STRIDE).norm(dim=-1)
     weight = valid.float()
-    return (entropy * weight).sum() / weight.sum().clamp_min(1)
+    return ((entropy + PLACE_WEIGHT * off) * weight).sum() / weight.sum().clamp_min(1)
 
 
 def check(task, net, source, limit=360):
-    """Error in input pixels over an unseen folder: median, mean, 95th percentile; and mean confidence."""
+    """Error in input pixels over an unseen folder: median, mean, 95th percentile; and the maps' median spread."""
     net.eval()
     step = max(1, len(source) // limit)
-    errors, masses = [], []
+    errors, spreads = [], []
     with torch.no_grad():
         indices = list(range(0, len(source), step))
         for start in range(0, len(indices), 64):
@@ -55,12 +64,12 @@ def check(task, net, source, limit=360):
             image, points, valid, _ = make_batch(task, [source], picks)
             logits = net(image)
             maps = torch.softmax(logits.flatten(2), dim=2).reshape(logits.shape)
-            found, mass = views.decode(maps)
+            found, spread = views.moments(maps)
             errors.append((found - points).norm(dim=-1)[valid])
-            masses.append(mass[valid])
+            spreads.append(spread[valid])
     net.train()
-    errors, masses = torch.cat(errors).numpy(), torch.cat(masses).numpy()
-    return np.median(errors), errors.mean(), np.quantile(errors, 0.95), masses.mean()
+    errors, spreads = torch.cat(errors).numpy(), torch.cat(spreads).numpy()
+    return np.median(errors), errors.mean(), np.quantile(errors, 0.95), np.median(spreads)
 
 
 def main():
@@ -73,7 +82,7 @@ def main():
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="checkpoint whose averaged weights to begin with")
+    parser.add_argument("--start", type=Path, help="exported graph whose weights to begin with")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
@@ -83,7 +92,9 @@ def main():
     net = make_net(options.task)
     averaged = make_net(options.task)
     if options.start:
-        net.load_state_dict(torch.load(options.start, weights_only=True)["averaged"])
+        chooser, random = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
+        picks = [(s, chooser.integers(len(sources[s]))) for s in chooser.integers(len(sources), size=128)]
+        start.load(net, options.start, make_batch(options.task, sources, picks, random)[0])
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
     kept = options.work / "checkpoint.pt"
@@ -118,10 +129,10 @@ def main():
                 a.lerp_(b, 1 - keep) if a.is_floating_point() else a.copy_(b)
         losses.append(loss.item())
         if step % 250 == 0 or step == options.steps:
-            median, mean, p95, mass = check(options.task, averaged, unseen)
+            median, mean, p95, spread = check(options.task, averaged, unseen)
             print(
                 f"step {step} loss {np.mean(losses):.4f} unseen px median {median:.2f} mean {mean:.2f} p95 {p95:.2f}"
-                f" confidence {mass:.2f} ({time.time() - started:.0f} s)",
+                f" spread {spread:.2f} ({time.time() - started:.0f} s)",
                 flush=True,
             )
             losses = []

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+# Input pixels of one cell of a map.
+STRIDE = 4
+
 
 class Views:
     """One folder of views, flattened to single images."""
@@ -17,10 +20,11 @@ class Views:
         self.frames, self.cameras = images.shape[:2]
         self.images = images.reshape(-1, *images.shape[2:])
         origins = np.load(folder / "origins.npy").reshape(-1, 1, 2).astype(np.float32)
+        self.origins = origins[:, 0]
         points = np.load(folder / "keypoints_2d.npy").reshape(-1, 23, 2)
         self.visible = np.load(folder / "visible.npy").reshape(-1, 23)
         self.points = points - origins
-        world = np.load(folder / "keypoints_3d.npy")
+        self.world = world = np.load(folder / "keypoints_3d.npy")
         self.centre, self.px_per_m = self._place(world, origins)
 
     def _place(self, world, origins):
@@ -122,7 +126,7 @@ def centre_batch(sources, picks, size, random=None):
     return image, moved[:, None], inside[:, None], ratio
 
 
-def target_maps(points, size, stride=4, sd_cells=1.0):
+def target_maps(points, size, stride=STRIDE, sd_cells=1.0):
     """Gaussians around the points on the output grid (height, width), each summing to one."""
     rows, columns = size[1] // stride, size[0] // stride
     cells = (points - (stride - 1) / 2) / stride
@@ -133,16 +137,13 @@ def target_maps(points, size, stride=4, sd_cells=1.0):
     return maps / maps.sum(dim=(-1, -2), keepdim=True).clamp_min(1e-9)
 
 
-def decode(maps, stride=4, window=2):
-    """Peaks as the runtime reads them: mean over the cells around the highest, and the mass there."""
+def moments(maps, stride=STRIDE):
+    """What the runtime reads from maps that sum to one: mean place (x, y) and its standard deviation along an axis, px."""
     count, points, rows, columns = maps.shape
-    flat = maps.flatten(2).argmax(dim=2)
-    row, column = flat // columns, flat % columns
-    y = torch.arange(rows)[None, None, :]
-    x = torch.arange(columns)[None, None, :]
-    near = ((y - row[..., None]).abs() <= window)[..., :, None] & ((x - column[..., None]).abs() <= window)[..., None, :]
-    part = maps * near
-    mass = part.sum(dim=(2, 3))
-    px = (part.sum(dim=2) * x).sum(dim=2) / mass.clamp_min(1e-9)
-    py = (part.sum(dim=3) * y).sum(dim=2) / mass.clamp_min(1e-9)
-    return torch.stack([px, py], -1) * stride + (stride - 1) / 2, mass
+    x = torch.arange(columns, dtype=torch.float32)
+    y = torch.arange(rows, dtype=torch.float32)
+    along_x, along_y = maps.sum(dim=2), maps.sum(dim=3)
+    mean_x, mean_y = (along_x * x).sum(dim=2), (along_y * y).sum(dim=2)
+    square = (along_x * x * x).sum(dim=2) - mean_x**2 + (along_y * y * y).sum(dim=2) - mean_y**2
+    spread = (0.5 * square).clamp_min(0).sqrt() * stride
+    return torch.stack([mean_x, mean_y], -1) * stride + (stride - 1) / 2, spread

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p mimicd-sim --example training_views -- --out DIR [--frames 500] [--seed 1] [--randomise]
-//!     [--qpos FILE.npy] [--crop 256] [--per-look 40] [--spread 1.0] [--calibration FILE.toml] [--mjcf FILE.xml] [--png 12]
+//!     [--qpos FILE.npy] [--crop 256] [--per-look 40] [--spread 1.0] [--step-ms 20] [--calibration FILE.toml] [--mjcf FILE.xml] [--png 12]
 //! ```
 //!
 //! N frames, C cameras in the order of the calibration. All arrays are `.npy` (C order), rows are frames:
@@ -19,7 +19,8 @@
 //!
 //! `--qpos` takes (n, 74) `<f4` or `<f8` coordinates, root on `walker`; poses are drawn from its rows at random and varied
 //! (any place, any yaw, shaken hinges). `--spread 0` renders the rows as they are, in order, where they are. Without it
-//! poses come from the twin's own rat (with `--spread 0`: its movement, 50 frames a second). `--randomise` varies light, coat, floor, noise, blur and occluders.
+//! poses come from the twin's own rat (with `--spread 0`: its movement, a frame each `--step-ms`, 20 unless told; else a
+//! pose each 90 ms, varied). `--randomise` varies light, coat, floor, noise, blur and occluders.
 
 mod npy;
 mod poses;
@@ -49,6 +50,7 @@ struct Options {
     crop_px: usize,
     per_look: usize,
     spread: f64,
+    step_ms: Option<i64>,
     calibration: PathBuf,
     mjcf: PathBuf,
     sheets: usize,
@@ -85,6 +87,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> io::Result<Options> {
         crop_px: 256,
         per_look: 40,
         spread: 1.0,
+        step_ms: None,
         calibration: root.join("configs/twin-calibration.toml"),
         mjcf: root.join(".deps/rat/rodent.xml"),
         sheets: 0,
@@ -104,6 +107,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> io::Result<Options> {
             "--crop" => options.crop_px = number()? as usize,
             "--per-look" => options.per_look = (number()? as usize).max(1),
             "--spread" => options.spread = number()?,
+            "--step-ms" => options.step_ms = Some(number()? as i64),
             "--calibration" => options.calibration = value.into(),
             "--mjcf" => options.mjcf = value.into(),
             "--png" => options.sheets = number()? as usize,
@@ -122,7 +126,7 @@ fn draw_poses(options: &Options, skeleton: &Skeleton) -> io::Result<Vec<[f64; QP
         Some(path) => npy::read_rows(path, QPOS)?.iter().map(|row| std::array::from_fn(|k| row[k])).collect(),
         None => {
             let world = World::new(options.seed, &options.mjcf).map_err(Error::other)?;
-            let step = if options.spread == 0.0 { Span::from_millis(20) } else { Span::from_millis(90) };
+            let step = Span::from_millis(options.step_ms.unwrap_or(if options.spread == 0.0 { 20 } else { 90 }));
             (0..options.frames as i64).map(|k| world.movement_at(Span::from_nanos(k * step.nanos())).qpos).collect()
         }
     };
