@@ -49,7 +49,7 @@ const CONFINED: [(&str, &[&str]); 9] = [
 ];
 
 /// The only files that may lift the ban on `unsafe`.
-const UNSAFE_FILES: &[&str] = &["drivers/rat/src/raw.rs"];
+const UNSAFE_FILES: &[&str] = &["drivers/rat/src/raw.rs", "drivers/hw/src/serial/descriptor.rs"];
 
 /// Functions over the limit that exist and may not grow: (file, function, lines).
 const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[];

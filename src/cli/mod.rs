@@ -2,6 +2,7 @@
 //!
 //! Exit code 0: done. 1: a check or a verification found problems. 2: it could not be done.
 
+mod board;
 mod body;
 mod check;
 mod ctl;
@@ -15,6 +16,9 @@ mod published;
 mod replay;
 mod replay_ephys;
 mod units;
+mod latency;
+mod latency_plot;
+mod rules;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +61,12 @@ enum Command {
     Probe(probe::Options),
     /// Units of a recording: quality, and a file to sort the next one with.
     Units(units::Options),
+    /// Look at the sync board by itself.
+    Board(board::Options),
+    /// Look at rules and try them on a recording.
+    Rules(rules::Options),
+    /// Measure latency by echo.
+    Latency(latency::Options),
     /// Recordings that are there.
     #[command(flatten)]
     Record(crate::record::RecordCommand),
@@ -84,6 +94,9 @@ pub fn main() -> ExitCode {
         Command::Published(options) => published::run(&options),
         Command::Probe(options) => probe::run(&options),
         Command::Units(options) => units::run(&options),
+        Command::Board(options) => board::run(&options),
+        Command::Rules(options) => rules::run(&options),
+        Command::Latency(options) => latency::run(&options),
         Command::Record(command) => well(command.run(&mut std::io::stdout())),
         Command::Model(command) => model::run(&command),
         Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {

@@ -1,6 +1,7 @@
 //! Cameras, arrays and the sync board.
 
 use mimicd_device::PixelFormat;
+use mimicd_hw::serial::find::UsbId;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, check};
@@ -150,9 +151,16 @@ pub enum BoardBackend {
 pub struct BoardConfig {
     /// Where the board is.
     pub backend: BoardBackend,
-    /// Serial port or USB serial number; empty = the only board there is.
+    /// USB serial number, port (`/dev/…`), or an emulated board (`tcp:host:port`, `unix:path`); empty = the only board
+    /// that has the USB id.
     #[serde(default)]
     pub device: String,
+    /// USB id of the board, `vvvv:pppp` in hexadecimal.
+    #[serde(default = "default_usb_id")]
+    pub usb_id: String,
+    /// Bits a second; means something on a UART only.
+    #[serde(default = "default_baud")]
+    pub baud: u32,
     /// Width of a camera trigger pulse.
     #[serde(default = "default_trigger_width_micros")]
     pub trigger_width_micros: u32,
@@ -168,6 +176,14 @@ pub struct BoardConfig {
     /// How often the host pings the board for its clock map.
     #[serde(default = "default_ping_millis")]
     pub ping_millis: u32,
+}
+
+fn default_usb_id() -> String {
+    UsbId::SYNC_BOARD.to_string()
+}
+
+const fn default_baud() -> u32 {
+    1_000_000
 }
 
 const fn default_trigger_width_micros() -> u32 {
@@ -210,7 +226,11 @@ pub(super) fn check(
     check::within("board.stretch_micros", f64::from(board.stretch_micros), 200.0..=10_000.0, errors);
     check::within("board.stretch_every", f64::from(board.stretch_every), 4.0..=100_000.0, errors);
     check::within("board.trigger_width_micros", f64::from(board.trigger_width_micros), 1.0..=20_000.0, errors);
-    check::within("board.ping_millis", f64::from(board.ping_millis), 5.0..=5_000.0, errors);
+    check::within("board.ping_millis", f64::from(board.ping_millis), 5.0..=1_000.0, errors);
+    check::within("board.baud", f64::from(board.baud), 9_600.0..=12_000_000.0, errors);
+    if UsbId::parse(&board.usb_id).is_none() {
+        errors.push(ConfigError::value("board.usb_id", &board.usb_id, "vvvv:pppp in hexadecimal, as lsusb shows it"));
+    }
 }
 
 fn check_camera(camera: &CameraConfig, errors: &mut Vec<ConfigError>) {

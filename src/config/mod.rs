@@ -10,6 +10,7 @@ mod devices;
 mod encoding;
 mod error;
 mod imitation;
+mod lights;
 mod panel;
 mod pose;
 mod record;
@@ -26,6 +27,7 @@ pub use devices::{ArrayBackend, ArrayConfig, BoardBackend, BoardConfig, CameraBa
 pub use encoding::EncodingConfig;
 pub use error::{ConfigError, ConfigErrors};
 pub use imitation::{ImitationConfig, LookAhead};
+pub use lights::LightConfig;
 pub use panel::PanelConfig;
 pub use pose::{PoseConfig, Provider};
 pub use record::{RecordConfig, VideoCodec};
@@ -96,6 +98,8 @@ struct RawConfig {
     #[serde(default)]
     encoding: EncodingConfig,
     #[serde(default)]
+    light: Vec<LightConfig>,
+    #[serde(default)]
     rule: Vec<RuleConfig>,
     #[serde(default)]
     record: RecordConfig,
@@ -126,6 +130,8 @@ pub struct Config {
     pub spikes: SpikesConfig,
     /// Neural encoding models.
     pub encoding: EncodingConfig,
+    /// Lights watched in camera images.
+    pub lights: Vec<LightConfig>,
     /// Closed-loop rules.
     pub rules: Vec<RuleConfig>,
     /// Recorder.
@@ -165,6 +171,7 @@ impl Config {
             imitation: raw.imitation,
             spikes: raw.spikes,
             encoding: raw.encoding,
+            lights: raw.light,
             rules: raw.rule,
             record: raw.record,
             panel: raw.panel,
@@ -203,6 +210,7 @@ impl Config {
         self.imitation.check(&mut errors);
         self.spikes.check(&mut errors);
         self.encoding.check(&mut errors);
+        lights::check(&self.lights, &self.cameras, &mut errors);
         rules::check(&self.rules, &mut errors);
         self.record.check(&mut errors);
         self.panel.check(&mut errors);

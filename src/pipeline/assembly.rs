@@ -147,7 +147,9 @@ pub fn assemble(
     let (encode, feed, encode_control) = encode(config, &shapes, &shared, &mut spikes);
 
     let (loop_control, control) = ring(CONTROLS_QUEUED);
-    let queues = LoopQueues { frames, board: board_news, spikes: spike_notes, to_board, control, encode: feed };
+    let board_waker = board.waker();
+    let queues =
+        LoopQueues { frames, board: board_news, spikes: spike_notes, to_board, board_waker, control, encode: feed };
     let show = Show::new(calibration, keypoints);
     let closed_loop = ClosedLoop::new(stages, queues, loop_settings(config, &shapes), actor, show, &shared);
 

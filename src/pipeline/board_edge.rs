@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mimicd_device::{
-    BoardCommand, BoardEvent, BoardTime, ButtonKind, CommandId, DeviceError, Host, HostTime, Span, SyncBoard,
-    TriggerPlan,
+    BoardCommand, BoardEvent, BoardTime, ButtonKind, CommandId, DeviceError, Host, HostTime, Refusal, SafetyCause,
+    Span, SyncBoard, TriggerPlan, Wake,
 };
 
+use super::lamps::{Lamps, Showing};
 use super::shared::Shared;
 use super::tables::{self, TableIds};
 use super::{Level, Notice};
@@ -59,7 +60,9 @@ pub enum BoardReport {
         time_base: Span,
     },
     /// A command was refused by the board.
-    Refused(CommandId),
+    Refused(CommandId, Refusal),
+    /// A command was never answered.
+    Unanswered(CommandId),
 }
 
 /// What a board edge is made of.
@@ -93,6 +96,7 @@ pub struct BoardEdge {
     lane: Option<(Box<RecordLane>, TableIds)>,
     record_before: u64,
     reopen_at: Option<HostTime>,
+    lamps: Lamps,
 }
 
 impl BoardEdge {
@@ -119,7 +123,13 @@ impl BoardEdge {
             lane: None,
             record_before: u64::MAX,
             reopen_at: None,
+            lamps: Lamps::default(),
         }
+    }
+
+    /// Ends a wait, for who has a command ready.
+    pub fn waker(&self) -> Arc<dyn Wake> {
+        self.parts.board.waker()
     }
 
     /// Waits for the board, no longer than to the next ping.
@@ -137,6 +147,7 @@ impl BoardEdge {
             self.send(now, command);
         }
         self.keep_alive(now);
+        self.light(now);
         let mut any = false;
         loop {
             match self.parts.board.poll(now) {
@@ -173,7 +184,10 @@ impl BoardEdge {
                     self.record_before = u64::MAX;
                     self.shared.board.recording.store(true, Ordering::Release);
                 }
-                BoardControl::Mark(text) => self.note(now, "mark", &text),
+                BoardControl::Mark(text) => {
+                    self.lamps.mark(now);
+                    self.note(now, "mark", &text);
+                }
                 BoardControl::Audit(text) => self.note(now, "audit", &text),
                 BoardControl::RecordUntil(before) => self.record_before = before,
                 BoardControl::StopRecord => {
@@ -195,6 +209,20 @@ impl BoardEdge {
         }
     }
 
+    /// Tells the board one lamp that shows the wrong thing; the next pass tells the next.
+    fn light(&mut self, now: HostTime) {
+        let showing = Showing {
+            train: self.train.is_some(),
+            recording: self.lane.is_some(),
+            outputs: self.shared.outputs_armed.load(Ordering::Relaxed),
+        };
+        if let Some(command) = self.lamps.next(now, showing)
+            && self.parts.board.send(now, command).is_ok()
+        {
+            self.lamps.told(command);
+        }
+    }
+
     fn send(&mut self, now: HostTime, command: BoardCommand) {
         if self.parts.board.send(now, command).is_err() {
             self.shared.counters.add(Cause::BoardSendFailed, 1);
@@ -207,8 +235,13 @@ impl BoardEdge {
             BoardEvent::Pong { sent, at, .. } => self.take_pong(PingSample { sent, board: at, received: arrival }),
             BoardEvent::Trigger { index, at } => self.take_trigger(arrival, index, at),
             BoardEvent::Started { epoch, at } => self.take_restart(arrival, epoch, at),
-            BoardEvent::Button { button, .. } => self.tell_supervisor(BoardReport::Button(button)),
-            BoardEvent::Ack { id, accepted: false, .. } => self.tell_supervisor(BoardReport::Refused(id)),
+            BoardEvent::Button { button, .. } => {
+                self.lamps.stop_latched &= button != ButtonKind::Arm;
+                self.tell_supervisor(BoardReport::Button(button));
+            }
+            BoardEvent::Ack { id, refused: Some(why), .. } => self.tell_supervisor(BoardReport::Refused(id, why)),
+            BoardEvent::Unanswered { id } => self.tell_supervisor(BoardReport::Unanswered(id)),
+            BoardEvent::Safety { cause, .. } => self.take_safety(cause),
             BoardEvent::Lost { messages } => self.shared.counters.add(Cause::BoardMessageLost, u64::from(messages)),
             _ => {}
         }
@@ -252,8 +285,36 @@ impl BoardEdge {
         self.tell_supervisor(BoardReport::NewTrain { index_base: self.index_base, time_base: self.time_base });
     }
 
+    /// The board holds its outputs low by itself; nobody raises them again without an operator.
+    fn take_safety(&mut self, cause: SafetyCause) {
+        let text = match cause {
+            SafetyCause::LimitExceeded => {
+                return self.shared.notice(Notice::new(
+                    Level::Warning,
+                    "board",
+                    "a pulse was withheld: it would have exceeded the output's limits",
+                ));
+            }
+            SafetyCause::Commanded => return self.disarm_outputs(),
+            SafetyCause::HostSilent => "outputs are safe: the board heard nothing from the host",
+            SafetyCause::EmergencyStop => {
+                "outputs are safe: emergency stop; release it with the panel's arm button, then arm the outputs again"
+            }
+            SafetyCause::Interlock => "outputs are safe: the interlock is open; close it, then arm the outputs again",
+        };
+        self.lamps.stop_latched |= cause == SafetyCause::EmergencyStop;
+        self.disarm_outputs();
+        self.shared.notice(Notice::new(Level::Error, "board", text));
+    }
+
+    fn disarm_outputs(&self) {
+        self.shared.outputs_armed.store(false, Ordering::Release);
+    }
+
     fn take_restart(&mut self, arrival: HostTime, epoch: u32, at: BoardTime) {
         self.fit.reset();
+        self.lamps = Lamps::default();
+        self.disarm_outputs();
         let Some(plan) = self.train else { return };
         self.restarting = true;
         let text = format!(
@@ -295,6 +356,8 @@ impl BoardEdge {
 
     fn lose(&mut self, error: &DeviceError, now: HostTime) {
         self.shared.board.connected.store(false, Ordering::Relaxed);
+        // The board's own watchdog has made them safe by the time it is found again.
+        self.disarm_outputs();
         self.reopen_at = Some(now + Self::REOPEN_AFTER);
         self.shared.notice(Notice::new(
             Level::Error,
@@ -313,6 +376,7 @@ impl BoardEdge {
         }
         self.reopen_at = None;
         self.fit.reset();
+        self.lamps.forget();
         self.shared.board.connected.store(true, Ordering::Relaxed);
         self.shared.counters.add(Cause::DeviceReopened, 1);
         self.shared.notice(Notice::new(Level::Warning, "board", "is back"));

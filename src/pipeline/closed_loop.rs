@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mimicd_device::{Board, BoardCommand, BoardTime, Frame, Host, HostTime, Integrity, Span};
+use mimicd_device::{Board, BoardCommand, BoardTime, Frame, Host, HostTime, Integrity, Span, Wake};
 
 use super::act::Actor;
 use super::board_edge::BoardNews;
@@ -66,6 +66,8 @@ pub struct LoopQueues {
     pub spikes: Consumer<SpikeNote>,
     /// Commands for the board.
     pub to_board: Producer<BoardCommand>,
+    /// Sends them off at once.
+    pub board_waker: Arc<dyn Wake>,
     /// Commands for the loop.
     pub control: Consumer<LoopControl>,
     /// Ticks to the encoding thread, where there is one.
@@ -231,10 +233,14 @@ impl ClosedLoop {
         self.imitate(at);
         self.ladder.imitation(self.step.inference, self.step.physics, self.clock.now());
         self.shared.counters.add(Cause::PolicyReset, u64::from(self.step.reset.is_some()));
+        self.actor.see_lights(at, set);
         let now = self.clock.now();
         let board_now = self.board_from_host.map(|map| map.map(now));
         let acted =
             self.actor.act(&self.shared, at, board_now, &self.pose, &self.body, &self.step, &mut self.queues.to_board);
+        if acted.commands > 0 {
+            self.queues.board_waker.wake();
+        }
         self.ladder.act(self.clock.now());
         self.shared.counters.add(Cause::ActionRefused, acted.refused);
         self.record(set, at);
@@ -287,7 +293,7 @@ impl ClosedLoop {
         taken &= tables::write_imitation(lane, ids, &self.settings.shapes, at, reference, trigger, &self.step);
         taken &= tables::write_latency(lane, ids, at, trigger, self.ladder.steps());
         for row in self.actor.rows() {
-            taken &= tables::write_rule(lane, ids, at, &row);
+            taken &= tables::write_rule(lane, ids, &self.shared.clock, at, &row);
         }
         self.shared.counters.add(Cause::RecordLaneFull, u64::from(!taken));
     }

@@ -3,9 +3,13 @@
 use mimicd_device::{
     ArrayIndex, CameraIndex, CameraSource, DeviceError, DeviceErrorKind, EphysSource, HostTime, Span, SyncBoard,
 };
-use mimicd_sim::{SceneOptions, SimError, TruthLog, Twin, TwinArray, TwinCamera, TwinOptions};
+use mimicd_hw::serial::find::{Device as SerialDevice, UsbId};
+use mimicd_hw::serial::{SerialBoard, SerialOptions};
+use mimicd_sim::{SceneOptions, SimError, TruthLog, Twin, TwinArray, TwinCamera, TwinLight, TwinOptions};
 
-use crate::config::{ArrayConfig, BoardBackend, CameraBackend, CameraConfig, Config, TwinScene};
+use crate::config::{
+    ArrayConfig, BoardBackend, BoardConfig, CameraBackend, CameraConfig, Config, LightConfig, TwinScene,
+};
 use crate::geometry::{Calibration, CameraModel};
 
 /// The devices of a rig.
@@ -53,10 +57,39 @@ pub fn open(config: &Config, calibration: &Calibration, start: HostTime, stepped
     }
     let board: Box<dyn SyncBoard> = match (config.board.backend, twin.as_mut()) {
         (BoardBackend::Twin, Some(twin)) => Box::new(twin.board()),
-        _ => return Err(unsupported("board", "the serial backend")),
+        (BoardBackend::Twin, None) => return Err(unsupported("board", "a twin without a twin")),
+        (BoardBackend::Serial, _) => Box::new(open_board(&config.board)?),
     };
     let truth = twin.map(|twin| twin.truth());
     Ok(Devices { cameras, arrays, board, truth })
+}
+
+/// Opens the config's board alone, a real one or the twin's.
+///
+/// # Errors
+/// Why there is none that answers.
+pub fn open_any_board(
+    config: &Config,
+    calibration: &Calibration,
+    start: HostTime,
+) -> Result<Box<dyn SyncBoard>, OpenError> {
+    Ok(match config.board.backend {
+        BoardBackend::Twin => Box::new(Twin::new(twin_options(config, calibration, false), start)?.board()),
+        BoardBackend::Serial => Box::new(open_board(&config.board)?),
+    })
+}
+
+/// Finds a real board and shakes hands with it.
+///
+/// # Errors
+/// Why there is none that answers.
+pub fn open_board(board: &BoardConfig) -> Result<SerialBoard, OpenError> {
+    let options = SerialOptions {
+        device: SerialDevice::parse(&board.device),
+        usb_id: UsbId::parse(&board.usb_id).unwrap_or(UsbId::SYNC_BOARD),
+        baud: board.baud,
+    };
+    SerialBoard::open(options).map_err(|error| OpenError::Device { name: "board".to_owned(), error })
 }
 
 fn open_camera(
@@ -87,6 +120,7 @@ fn twin_options(config: &Config, calibration: &Calibration, stepped: bool) -> Tw
         exposures: config.cameras.iter().map(|camera| micros(camera.exposure_micros)).collect(),
         readout: micros(config.twin.readout_micros),
         arrays: config.arrays.iter().map(|array| twin_array(config, array)).collect(),
+        lights: twin_lights(config),
         drift_ppm_max: config.twin.drift_ppm_max,
         link_latency_max: micros(config.twin.link_latency_micros_max),
         faults: config.twin.fault.clone(),
@@ -94,6 +128,21 @@ fn twin_options(config: &Config, calibration: &Calibration, stepped: bool) -> Tw
         stepped,
         ..TwinOptions::default()
     }
+}
+
+/// The lights that outputs switch on the simulated rig.
+fn twin_lights(config: &Config) -> Vec<TwinLight> {
+    let light = |light: &LightConfig| {
+        let camera = config.cameras.iter().position(|camera| camera.name == light.camera)?;
+        Some(TwinLight {
+            camera: CameraIndex(camera as u8),
+            x_px: light.x_px,
+            y_px: light.y_px,
+            radius_px: light.radius_px,
+            output: light.twin_output?,
+        })
+    };
+    config.lights.iter().filter_map(light).collect()
 }
 
 fn twin_camera(camera: &CameraModel) -> TwinCamera {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use mimicd_device::{BoardCommand, ButtonKind, HostTime, Span};
+use mimicd_device::{BoardCommand, ButtonKind, HostTime, OutputIndex, Refusal, Span};
 use mimicd_sim::TruthLog;
 
 use super::act::Actor;
@@ -21,6 +21,7 @@ use super::open::open;
 use super::preflight::Preflight;
 use super::preview::{PreviewThread, Previews};
 use super::shared::Shared;
+use super::signals::SignalShape;
 use super::spike_worker::SpikeControl;
 use super::stages::Stages;
 use super::tables::{TableIds, schemas};
@@ -60,6 +61,7 @@ pub struct RigHost {
 struct Armed {
     threads: Threads,
     truth: Option<TruthLog>,
+    signals: SignalShape,
     train: usize,
     shapes: super::tables::TableShapes,
     recording: Option<Recording>,
@@ -120,6 +122,20 @@ impl RigHost {
         self.armed.as_ref().and_then(|armed| armed.truth.as_ref())
     }
 
+    /// Raises an output now, within the board's limits.
+    ///
+    /// # Errors
+    /// When the rig or its outputs are not armed.
+    pub fn pulse(&mut self, output: u8, width: Span) -> Result<(), RigError> {
+        let armed = self.armed()?;
+        if !armed.threads.shared.outputs_armed.load(Ordering::Acquire) {
+            return Err(RigError("the outputs are not armed; arm them first".to_owned()));
+        }
+        let command = BoardCommand::Pulse { output: OutputIndex(output), at: None, width };
+        tell_board(armed, BoardControl::Send(command));
+        Ok(())
+    }
+
     fn armed(&mut self) -> Result<&mut Armed, RigError> {
         self.armed.as_mut().ok_or_else(|| RigError("the rig is not armed; arm it first".to_owned()))
     }
@@ -133,6 +149,7 @@ impl RigHost {
         stages.pose.set_clock(host_now);
         stages.imitation = stages.imitation.with_clock(host_now);
         let actor = Actor::new(&self.config, &stages).map_err(rig_error)?;
+        let signals = actor.shape().clone();
         let devices = open(&self.config, &self.calibration, host_now(), false).map_err(rig_error)?;
         let truth = devices.truth.clone();
         let info = super::RigView::info(&*self.view).clone();
@@ -147,7 +164,7 @@ impl RigHost {
             .collect();
         let threads = Threads::start(assembly, &names, self.config.rig.real_time).map_err(rig_error)?;
         let previews = PreviewThread::start(&self.previews, &threads.shared).map_err(rig_error)?;
-        Ok(Armed { threads, truth, train: 0, shapes, recording: None, _previews: previews })
+        Ok(Armed { threads, truth, signals, train: 0, shapes, recording: None, _previews: previews })
     }
 
     fn begin(&mut self, request: &StartRequest) -> Result<RecordingStarted, RigError> {
@@ -169,6 +186,7 @@ impl RigHost {
             }
         };
         recorder.note("rig", rig);
+        recorder.note("signals", serde_json::to_value(&armed.signals).map_err(rig_error)?);
         let name = recorder.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         shared.clock.set_recording_from(Some(from));
         let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun: Instant::now() };
@@ -336,8 +354,12 @@ impl Rig for RigHost {
             match report {
                 BoardReport::Button(button) => commands.extend(command_of(button)),
                 BoardReport::NewTrain { index_base, time_base } => new_train(armed, index_base, time_base),
-                BoardReport::Refused(id) => {
-                    let text = format!("the board refused command {}", id.0);
+                BoardReport::Refused(id, why) => {
+                    let text = format!("the board refused command {}: {}", id.0, refusal_text(why));
+                    armed.threads.shared.notice(Notice::new(Level::Warning, "board", text));
+                }
+                BoardReport::Unanswered(id) => {
+                    let text = format!("the board did not answer command {}; whether it was done is not known", id.0);
                     armed.threads.shared.notice(Notice::new(Level::Warning, "board", text));
                 }
             }
@@ -515,6 +537,20 @@ fn new_train(armed: &mut Armed, index_base: u64, time_base: Span) {
 fn tell_board(armed: &mut Armed, control: BoardControl) {
     if armed.threads.controls.board.push(control).is_err() {
         armed.threads.shared.notice(Notice::new(Level::Error, "board", "the board thread does not take commands"));
+    }
+}
+
+const fn refusal_text(why: Refusal) -> &'static str {
+    match why {
+        Refusal::BadValue => "there is no such output, lamp or value",
+        Refusal::NotArmed => "outputs are not armed",
+        Refusal::TooLate => "its time was past when it arrived",
+        Refusal::ScheduleFull => "its schedule is full",
+        Refusal::OverLimit => "more than the output's limits allow",
+        Refusal::HeldSafe => "the interlock is open or the emergency stop is latched",
+        Refusal::BadVersion => "it speaks another version of the protocol",
+        Refusal::AlreadyRunning => "a trigger train is running already",
+        Refusal::Unsupported => "its firmware cannot do that",
     }
 }
 

@@ -12,6 +12,7 @@ use crate::imitation::{ImitationStep, ResetReason};
 use crate::pose::{Keypoint, PoseEstimate};
 use crate::record::schema::standard_tables;
 use crate::record::{Column, RecordError, RecordLane, Recorder, RowWriter, ScalarKind, TableId, TableSchema};
+use crate::rules::{Decision, INPUTS_MAX, InputSeen};
 use crate::spikes::SpikeEvent;
 use crate::telemetry::Stage;
 
@@ -241,6 +242,21 @@ fn rules() -> TableSchema {
         Column::scalar("output", ScalarKind::I16, "", "Output that was pulsed; -1 = none."),
         Column::scalar("command", ScalarKind::I64, "", "Identity of the command to the board.").or_absent(),
         Column::scalar("age_ns", ScalarKind::I64, "ns", "Age of the oldest input, mid-exposure to decision."),
+        Column::scalar("decided_ns", ScalarKind::I64, "ns", "Rig time of the decision."),
+        Column::list(
+            "input_values",
+            ScalarKind::F64,
+            INPUTS_MAX,
+            "",
+            "What the rule looked at, in the order of its text; NaN = none.",
+        ),
+        Column::list(
+            "input_ages_us",
+            ScalarKind::F32,
+            INPUTS_MAX,
+            "us",
+            "Age of each input at the decision; NaN = none.",
+        ),
         Column::scalar("mark", ScalarKind::Text, "", "Text of the mark that was put; empty = none."),
     ];
     TableSchema::new("rules", "Every decision of the closed-loop rules.", columns)
@@ -515,20 +531,36 @@ pub struct RuleRow<'a> {
     pub decision: &'a str,
     /// Output, if one was driven.
     pub output: Option<u8>,
+    /// When.
+    pub decided: BoardTime,
     /// Age of the oldest input.
     pub age: Span,
+    /// What the rule looked at.
+    pub inputs: &'a Decision,
     /// Text of a mark.
     pub mark: Option<&'a str>,
 }
 
 /// A row of the rules table.
-pub fn write_rule(lane: &mut RecordLane, tables: &TableIds, at: RigTime, decision: &RuleRow<'_>) -> bool {
+pub fn write_rule(
+    lane: &mut RecordLane,
+    tables: &TableIds,
+    clock: &RigClock,
+    at: RigTime,
+    decision: &RuleRow<'_>,
+) -> bool {
+    let decided = clock.rig_of_board(decision.decided).unwrap_or(at);
+    let inputs = || decision.inputs.inputs().map(Some).chain(std::iter::repeat(None)).take(INPUTS_MAX);
+    let age_us = |input: Option<&InputSeen>| micros(input.and_then(|input| input.age));
     lane.row(tables.rules, at, |row| {
         row.text(decision.rule);
         row.text(decision.decision);
         row.i16(decision.output.map_or(-1, i16::from));
         row.i64_or_absent(None);
         row.i64(decision.age.nanos());
+        row.i64(decided.nanos());
+        row.f64s(inputs().map(|input| input.map_or(f64::NAN, |input| input.value)));
+        row.f32s(inputs().map(age_us));
         row.text(decision.mark.unwrap_or(""));
     })
 }

@@ -103,6 +103,12 @@ pub fn list_integers(batch: &RecordBatch, column: &str) -> Vec<i64> {
     values.map(|values| values.values().iter().map(|value| i64::from(*value)).collect()).unwrap_or_default()
 }
 
+/// Truths of a column; nothing when the column is not there or holds none.
+pub fn booleans(batch: &RecordBatch, column: &str) -> Vec<bool> {
+    let flags = batch.column_by_name(column).and_then(|array| array.as_boolean_opt());
+    flags.map(|array| array.iter().map(|flag| flag.unwrap_or(false)).collect()).unwrap_or_default()
+}
+
 /// Text of a column; nothing when the column is not there or is no text.
 pub fn texts(batch: &RecordBatch, column: &str) -> Vec<String> {
     let strings = batch.column_by_name(column).and_then(|array| array.as_string_opt::<i32>());

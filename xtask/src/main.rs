@@ -6,9 +6,11 @@
 
 mod bench;
 mod demo;
+mod firmware;
 mod setup;
 mod shell;
 mod test;
+mod uf2;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -32,6 +34,8 @@ enum Command {
     Demo(demo::Options),
     /// Set up and run every test.
     Test(test::Options),
+    /// Build the sync board's firmware: ELF and UF2 under target/firmware.
+    Firmware(firmware::Options),
     /// Measure the stages and the whole loop on this machine.
     Bench(bench::Options),
 }
@@ -43,6 +47,7 @@ fn main() -> Result<()> {
         Command::Setup { peers } => setup::run(peers),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Firmware(options) => firmware::run(&options),
         Command::Bench(options) => bench::run(&options),
     }
 }

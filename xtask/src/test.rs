@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{setup, shell};
+use crate::{firmware, setup, shell};
 
 /// Options of the test run.
 #[derive(clap::Args)]
@@ -33,6 +33,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         step("dependencies", || shell::run("cargo", &["deny", "--log-level", "error", "check"]))?;
     } else {
         println!("test: dependencies: cargo-deny is not installed, so deny.toml was not checked");
+    }
+    if !options.no_setup {
+        step("firmware for the emulator", || firmware::try_emulation().map(|_| ()))?;
     }
     step("tests", || shell::run("cargo", &["test", "--workspace"]))
 }

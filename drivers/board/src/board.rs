@@ -19,6 +19,8 @@ use crate::{Barcode, Limits, OUTPUTS, Train};
 pub const PROTOCOL_VERSION: u16 = 1;
 /// Time from taking `StartTriggers` or `Burst` to trigger 0.
 pub const START_LEAD_NS: u64 = 10_000_000;
+/// The output that drives an indicator light, not a stimulus: its limits are wider.
+pub const INDICATOR_OUTPUT: usize = 6;
 /// Lamps of the lab panel.
 const LAMPS: u8 = 5;
 
@@ -43,12 +45,14 @@ pub struct BoardConfig {
 
 impl Default for BoardConfig {
     fn default() -> Self {
+        let mut limits = [Limits::DEFAULT; OUTPUTS];
+        limits[INDICATOR_OUTPUT] = Limits::INDICATOR;
         Self {
             serial: 0,
             firmware: 0x00_01_00,
             tick_ns: 1_000,
             inputs: 8,
-            limits: [Limits::DEFAULT; OUTPUTS],
+            limits,
             barcode_output: Some(OUTPUTS as u8 - 1),
             watchdog_ns: 500_000_000,
         }
@@ -88,7 +92,16 @@ pub struct Board {
     trigger_falls_ns: Option<u64>,
     outputs: Outputs,
     barcode: Option<Barcode>,
+    echo: Option<Echo>,
+    session: Option<u32>,
     recent: Recent,
+}
+
+/// A self-test instant that is still to come.
+#[derive(Clone, Copy, Debug)]
+struct Echo {
+    at_ns: u64,
+    id: u32,
 }
 
 impl Board {
@@ -111,6 +124,8 @@ impl Board {
             trigger_falls_ns: None,
             outputs,
             barcode: None,
+            echo: None,
+            session: None,
             recent: Recent::new(),
         }
     }
@@ -135,7 +150,8 @@ impl Board {
         let watchdog = self.armed.then(|| self.heard_ns + self.config.watchdog_ns);
         let train = self.train.and_then(|train| train.next_at_ns());
         let barcode = self.barcode.map(|barcode| barcode.next_at_ns());
-        [watchdog, self.trigger_falls_ns, train, barcode, self.outputs.next_at_ns()].into_iter().flatten().min()
+        let echo = self.echo.map(|echo| echo.at_ns);
+        [watchdog, self.trigger_falls_ns, train, barcode, echo, self.outputs.next_at_ns()].into_iter().flatten().min()
     }
 
     /// Does everything that is due up to `now_ns`, each at its own time.
@@ -154,7 +170,7 @@ impl Board {
         match command.body {
             CommandBody::Heartbeat => return,
             CommandBody::Ping => return sink.event(self.now_ns, Event::Pong { id: command.id }),
-            CommandBody::Hello { version } if version == PROTOCOL_VERSION => return self.hello(sink),
+            CommandBody::Hello { version: PROTOCOL_VERSION, session } => return self.hello(session, sink),
             _ => {}
         }
         let refused = self.recent.find(command.id).unwrap_or_else(|| {
@@ -212,6 +228,9 @@ impl Board {
         if self.train.and_then(|train| train.next_at_ns()).is_some_and(|at| at <= now_ns) {
             return self.trigger(sink);
         }
+        if let Some(echo) = self.echo.take_if(|echo| echo.at_ns <= now_ns) {
+            return sink.event(now_ns, Event::Echo { id: echo.id });
+        }
         match self.outputs.take_due(now_ns) {
             Some(Due::Fall { output, cause }) => self.drive_output(output, false, cause, sink),
             Some(Due::Rise(pulse)) => {
@@ -228,7 +247,7 @@ impl Board {
         sink.drive(self.now_ns, Pin::Trigger, true);
         sink.event(self.now_ns, Event::Trigger { index: train.next });
         self.trigger_falls_ns = Some(self.now_ns + u64::from(train.plan.width_ns));
-        train.next += 1;
+        train.step();
         if train.next_at_ns().is_none() {
             self.train = None;
         }
@@ -274,12 +293,16 @@ impl Board {
                 Ok(())
             }
             CommandBody::Barcode { output, every_ns } => self.start_barcode(output, every_ns, sink),
+            CommandBody::Echo { at_ns } => self.plan_echo(command.id, at_ns.unwrap_or(self.now_ns)),
             CommandBody::Hello { .. } => Err(Refusal::BadVersion),
             _ => Err(Refusal::Unsupported),
         }
     }
 
-    fn hello(&self, sink: &mut impl Sink) {
+    fn hello(&mut self, session: u32, sink: &mut impl Sink) {
+        if self.session.replace(session) != Some(session) {
+            self.begin_session(sink);
+        }
         let config = &self.config;
         sink.event(
             self.now_ns,
@@ -295,6 +318,26 @@ impl Board {
         );
     }
 
+    /// Another host: what an earlier one left running ends.
+    fn begin_session(&mut self, sink: &mut impl Sink) {
+        self.recent = Recent::new();
+        (self.train, self.barcode, self.echo) = (None, None, None);
+        if self.armed {
+            self.make_safe(Cause::Commanded, sink);
+        }
+    }
+
+    fn plan_echo(&mut self, id: u32, at_ns: u64) -> Result<(), Refusal> {
+        if at_ns < self.now_ns {
+            return Err(Refusal::TooLate);
+        }
+        if self.echo.is_some() {
+            return Err(Refusal::ScheduleFull);
+        }
+        self.echo = Some(Echo { at_ns, id });
+        Ok(())
+    }
+
     fn start_train(&mut self, plan: Plan, end: Option<u64>) -> Result<(), Refusal> {
         if !plan.is_sound() {
             return Err(Refusal::BadValue);
@@ -302,7 +345,7 @@ impl Board {
         if self.train.is_some() {
             return Err(Refusal::AlreadyRunning);
         }
-        self.train = Some(Train { plan, start_ns: self.now_ns + START_LEAD_NS, next: 0, end });
+        self.train = Some(Train::new(plan, self.now_ns + START_LEAD_NS, end));
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! command once.
 //!
 //! [`Board`] never reads a clock or a pin: its owner calls [`Board::advance`] at or after [`Board::next_at_ns`], reports
-//! inputs as they change, and does what the [`Sink`] is told. Everything is bounded: [`SCHEDULE`] pulses wait at most,
+//! inputs as they change, and does what the [`Sink`] is told. [`Endpoint`] puts it at its end of a byte stream. Everything is bounded: [`SCHEDULE`] pulses wait at most,
 //! [`OUTPUTS`] outputs exist, the last [`RECENT`] commands are remembered.
 
 #![warn(clippy::unwrap_used)]
@@ -13,6 +13,8 @@
 
 mod barcode;
 mod board;
+mod endpoint;
+mod hardware;
 mod limits;
 mod outputs;
 mod recent;
@@ -20,7 +22,9 @@ mod timebase;
 mod train;
 
 pub use barcode::{BARCODE_BITS, Barcode};
-pub use board::{Board, BoardConfig, PROTOCOL_VERSION, Pin, START_LEAD_NS, Sink};
+pub use board::{Board, BoardConfig, INDICATOR_OUTPUT, PROTOCOL_VERSION, Pin, START_LEAD_NS, Sink};
+pub use endpoint::{Endpoint, LineCounts, Pins, TRANSMIT_BYTES};
+pub use hardware::{Capture, Change, Debounce, Feed, Feeder, Hardware, NEAR_NS, pass};
 pub use limits::{Limits, Meter};
 pub use outputs::{OUTPUTS, SCHEDULE};
 pub use recent::RECENT;

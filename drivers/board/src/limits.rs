@@ -20,6 +20,10 @@ impl Limits {
     pub const DEFAULT: Self =
         Self { width_ns_max: 100_000_000, duty_ppm: 100_000, window_ns: 10_000_000_000, rise_gap_ns_min: 10_000_000 };
 
+    /// A light that only cameras look at: 0.5 s pulses, 60 % of any 10 s.
+    pub const INDICATOR: Self =
+        Self { width_ns_max: 500_000_000, duty_ppm: 600_000, window_ns: 10_000_000_000, rise_gap_ns_min: 2_000_000 };
+
     /// Whether one pulse of the longest width fits into the duty.
     pub const fn is_sound(&self) -> bool {
         self.window_ns > 0

@@ -28,6 +28,19 @@ impl Timebase {
         self.halves
     }
 
+    /// Notes a look at the counter, where no interrupt counts the halves: looks must come more often than once a half
+    /// period. Returns the 64-bit count.
+    pub const fn look(&mut self, counter: u32) -> u64 {
+        let count = Self::extend(self.halves, counter);
+        self.halves = count >> 31;
+        count
+    }
+
+    /// The 64-bit count of a moment that a counter captured as `counter`, less than one period before `now`.
+    pub const fn captured(now: u64, counter: u32) -> u64 {
+        now - (now as u32).wrapping_sub(counter) as u64
+    }
+
     /// The 64-bit count for a `counter` value read *after* `halves` was loaded.
     pub const fn extend(halves: u64, counter: u32) -> u64 {
         let upper_half = counter >> 31;
@@ -54,6 +67,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn looking_often_enough_follows_any_number_of_wraps(steps in proptest::collection::vec(0u64..1 << 31, 1..50)) {
+            let (mut timebase, mut ticks) = (Timebase::new(), 0u64);
+            for step in steps {
+                ticks += step;
+                prop_assert_eq!(timebase.look(ticks as u32), ticks);
+            }
+        }
+
+        #[test]
+        fn a_capture_is_placed_before_now_across_wraps(now in 1u64 << 32..1 << 62, ago in 0u64..1 << 32) {
+            prop_assert_eq!(Timebase::captured(now, (now - ago) as u32), now - ago);
+        }
+
         #[test]
         fn extension_is_exact_however_late_the_interrupt(ticks in 0u64..1 << 62, late in 0u64..1 << 31) {
             // Halves as counted by interrupts that are each served `late` ticks after their moment.

@@ -1,7 +1,7 @@
 //! The board in virtual time, against a host that may do anything.
 
 use mimicd_board::{Board, BoardConfig, Limits, OUTPUTS, Pin, SCHEDULE, START_LEAD_NS, Sink};
-use mimicd_wire::{Button, Cause, Command, CommandBody, Event, Plan, Refusal};
+use mimicd_wire::{Button, Cause, Command, CommandBody, Deframer, Event, Plan, Refusal};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
@@ -142,7 +142,7 @@ fn refusals_say_why() {
         CommandBody::Burst { count: 0, plan: PLAN },
         CommandBody::Lamp { lamp: 9, on: true },
         CommandBody::Barcode { output: 0, every_ns: 5 * SECOND },
-        CommandBody::Hello { version: 99 },
+        CommandBody::Hello { version: 99, session: 1 },
     ] {
         host.send(0, body);
     }
@@ -207,6 +207,35 @@ fn barcodes_run_on_their_output_only() {
     assert_eq!(changes, 3 * 16, "three barcodes of 16 levels");
 }
 
+#[test]
+fn another_session_finds_nothing_running_and_the_same_one_everything() {
+    let mut host = Host::armed();
+    let hello = |session| CommandBody::Hello { version: 1, session };
+    host.send(0, hello(1));
+    host.send(0, CommandBody::ArmOutputs(true));
+    host.send(0, CommandBody::StartTriggers(PLAN));
+    host.send(0, CommandBody::Pulse { output: 0, at_ns: None, width_ns: 50_000_000 });
+    host.send(MS, hello(1));
+    assert!(host.board.is_armed() && host.board.train().is_some(), "a link that came back");
+    host.send(2 * MS, hello(2));
+    assert!(!host.board.is_armed() && host.board.train().is_none(), "a host that was started anew");
+    assert_eq!(host.notes.output_edges(0), [(0, true), (2 * MS, false)]);
+    host.id = 1;
+    host.send(3 * MS, CommandBody::StartTriggers(PLAN));
+    assert_eq!(host.notes.acks().last(), Some(&None));
+    assert!(host.board.train().is_some(), "the new session's identities are its own");
+}
+
+#[test]
+fn an_echo_comes_at_its_instant_whatever_the_outputs_state() {
+    let mut host = Host::new();
+    host.send(0, CommandBody::Echo { at_ns: Some(123_456_789) });
+    host.send(MS, CommandBody::Echo { at_ns: None });
+    host.send(SECOND, CommandBody::Echo { at_ns: Some(5) });
+    assert_eq!(host.notes.acks(), [None, Some(Refusal::ScheduleFull), Some(Refusal::TooLate)]);
+    assert!(host.notes.events.contains(&(123_456_789, Event::Echo { id: 1 })));
+}
+
 /// What a hostile host may do next.
 #[derive(Clone, Debug)]
 enum Act {
@@ -217,6 +246,9 @@ enum Act {
     Button(bool),
     Interlock(bool),
     Barcode(u64),
+    Hello(u32),
+    Train(u32),
+    Garbage(Vec<u8>),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -231,6 +263,9 @@ fn act() -> impl Strategy<Value = Act> {
         1 => any::<bool>().prop_map(Act::Button),
         1 => any::<bool>().prop_map(Act::Interlock),
         1 => (0u64..10 * SECOND).prop_map(Act::Barcode),
+        1 => (0u32..3).prop_map(Act::Hello),
+        1 => any::<u32>().prop_map(Act::Train),
+        1 => proptest::collection::vec(any::<u8>(), 0..80).prop_map(Act::Garbage),
     ]
 }
 
@@ -256,6 +291,16 @@ fn play(acts: Vec<Act>) -> Notes {
             }
             Act::Interlock(open) => board.interlock(now, open, &mut notes),
             Act::Barcode(every_ns) => send(CommandBody::Barcode { output: 7, every_ns }),
+            Act::Hello(session) => send(CommandBody::Hello { version: 1, session }),
+            Act::Train(period_ns) => send(CommandBody::StartTriggers(Plan { period_ns, ..PLAN })),
+            Act::Garbage(bytes) => {
+                let mut deframer = Deframer::new();
+                for byte in bytes.into_iter().chain([0]) {
+                    if let Some(Ok(packet)) = deframer.push::<Command>(byte) {
+                        board.command(now, packet.message, &mut notes);
+                    }
+                }
+            }
         }
     }
     board.advance(now + 10 * SECOND, &mut notes);

@@ -1,5 +1,7 @@
 //! What the sync board says and what it is told. The byte layout is in `mimicd-wire`.
 
+use mimicd_wire::Refusal;
+
 use crate::{BoardTime, CameraIndex, HostTime, Span};
 
 /// An output line of the board (0-based).
@@ -135,12 +137,12 @@ pub enum BoardEvent {
         /// Board time when the board took the ping in.
         at: BoardTime,
     },
-    /// A command was taken in (`accepted`) or refused.
+    /// A command was taken in or refused.
     Ack {
         /// The command.
         id: CommandId,
-        /// Whether it will be done.
-        accepted: bool,
+        /// Why it will not be done; `None` when it will.
+        refused: Option<Refusal>,
         /// When.
         at: BoardTime,
     },
@@ -150,6 +152,18 @@ pub enum BoardEvent {
         cause: SafetyCause,
         /// When.
         at: BoardTime,
+    },
+    /// The instant that an [`BoardCommand::Echo`] asked for.
+    Echo {
+        /// The command.
+        id: CommandId,
+        /// That very instant.
+        at: BoardTime,
+    },
+    /// A command was repeated and never answered: whether it was done is not known.
+    Unanswered {
+        /// The command.
+        id: CommandId,
     },
     /// Messages were lost between board and host (from the sequence numbers).
     Lost {
@@ -203,6 +217,11 @@ pub enum BoardCommand {
         output: OutputIndex,
         /// Time between barcodes; zero stops them.
         every: Span,
+    },
+    /// Self-test of the latency: say [`BoardEvent::Echo`] at a board time.
+    Echo {
+        /// When; `None` = now.
+        at: Option<BoardTime>,
     },
 }
 

@@ -22,9 +22,10 @@ pub use board::{BoardCommand, BoardEvent, ButtonKind, CommandId, OutputIndex, Sa
 pub use error::{DeviceError, DeviceErrorKind};
 pub use frame::{CameraIndex, Frame, FrameGeometry, PixelFormat};
 pub use integrity::Integrity;
+pub use mimicd_wire::Refusal;
 pub use samples::{ArrayIndex, SampleBlock};
 pub use time::{
     Board, BoardTime, Camera, CameraTime, ClockDomain, Host, HostTime, Moment, Rig, RigTime, SampleIndex, Span,
     Stamped, Time,
 };
-pub use traits::{CameraSource, EphysSource, Polled, SyncBoard};
+pub use traits::{CameraSource, EphysSource, Polled, SyncBoard, Wake};

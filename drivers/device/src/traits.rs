@@ -4,6 +4,8 @@
 //! blocks and does what is due at `now`; `wait(until)` blocks until something may be due or the deadline has come
 //! (simulated devices in stepped mode are never waited on). `poll` allocates nothing in a steady state.
 
+use std::sync::Arc;
+
 use crate::{BoardCommand, BoardEvent, CommandId, DeviceError, Frame, FrameGeometry, HostTime, SampleBlock};
 
 /// What a poll found.
@@ -87,6 +89,12 @@ pub trait EphysSource: Send {
     fn reopen(&mut self) -> Result<(), DeviceError>;
 }
 
+/// Wakes the thread that waits for a device. Cheap, callable from any thread; a wake before the wait is not lost.
+pub trait Wake: Send + Sync {
+    /// Ends the wait, or lets the next one return at once.
+    fn wake(&self);
+}
+
 /// The sync board: master clock, triggers, edges, outputs, buttons.
 pub trait SyncBoard: Send {
     /// Identity for the manifest.
@@ -104,8 +112,11 @@ pub trait SyncBoard: Send {
     /// `Disconnected`, `WouldBlock` (the outgoing queue is full: the command was not taken), `Io`.
     fn send(&mut self, now: HostTime, command: BoardCommand) -> Result<CommandId, DeviceError>;
 
-    /// Blocks until an event may be there or `until` has come.
+    /// Blocks until an event may be there, the waker was used, or `until` has come.
     fn wait(&mut self, until: HostTime);
+
+    /// Ends a [`wait`](Self::wait), so that a command which another thread has ready goes out at once.
+    fn waker(&self) -> Arc<dyn Wake>;
 
     /// Closes and opens the link again after an error.
     ///

@@ -15,17 +15,13 @@ pub fn command_to_wire(command: BoardCommand) -> Option<CommandBody> {
         BoardCommand::StartTriggers(plan) => CommandBody::StartTriggers(plan_to_wire(plan)?),
         BoardCommand::StopTriggers => CommandBody::StopTriggers,
         BoardCommand::Burst { count, plan } => CommandBody::Burst { count, plan: plan_to_wire(plan)? },
-        BoardCommand::Pulse { output, at, width } => CommandBody::Pulse {
-            output: output.0,
-            at_ns: match at {
-                Some(at) => Some(u64::try_from(at.nanos()).ok()?),
-                None => None,
-            },
-            width_ns: nanos_u32(width)?,
-        },
+        BoardCommand::Pulse { output, at, width } => {
+            CommandBody::Pulse { output: output.0, at_ns: instant(at)?, width_ns: nanos_u32(width)? }
+        }
         BoardCommand::ArmOutputs(armed) => CommandBody::ArmOutputs(armed),
         BoardCommand::SafeState => CommandBody::SafeState,
         BoardCommand::Lamp { lamp, on } => CommandBody::Lamp { lamp, on },
+        BoardCommand::Echo { at } => CommandBody::Echo { at_ns: instant(at)? },
         BoardCommand::Barcode { output, every } => {
             CommandBody::Barcode { output: output.0, every_ns: u64::try_from(every.nanos()).ok()? }
         }
@@ -41,6 +37,11 @@ pub fn plan_to_wire(plan: TriggerPlan) -> Option<Plan> {
         stretch_every: plan.stretch_every,
         code_seed: plan.code_seed,
     })
+}
+
+/// An instant as the board counts it, or "at once" (`Some(None)`); the board knows no time before its start.
+fn instant(at: Option<BoardTime>) -> Option<Option<u64>> {
+    at.map(|at| u64::try_from(at.nanos())).transpose().ok()
 }
 
 fn nanos_u32(span: Span) -> Option<u32> {
@@ -66,7 +67,8 @@ pub fn event_from_wire(
             BoardEvent::Output { output: OutputIndex(output), level, cause: CommandId(cause), at }
         }
         Event::Pong { id } => BoardEvent::Pong { id: CommandId(id), sent: sent(CommandId(id))?, at },
-        Event::Ack { id, refused } => BoardEvent::Ack { id: CommandId(id), accepted: refused.is_none(), at },
+        Event::Ack { id, refused } => BoardEvent::Ack { id: CommandId(id), refused, at },
+        Event::Echo { id } => BoardEvent::Echo { id: CommandId(id), at },
         Event::Safety(cause) => BoardEvent::Safety { cause: cause_from_wire(cause), at },
         _ => return None,
     })

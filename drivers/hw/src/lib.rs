@@ -6,13 +6,16 @@
 //! | [`video`] | recorded video files, for replays |
 //! | [`direct`] | electrode arrays on a front end of our own, in blocks of a millisecond |
 //! | [`file`] | recordings of other programs, replayed as an array |
+//! | [`serial`] | the sync board on a serial line, or on a socket where it is emulated |
 
 #![warn(clippy::unwrap_used)]
 
+mod bell;
 pub mod direct;
 pub mod file;
 mod handoff;
 pub mod rhx;
+pub mod serial;
 pub mod video;
 
 use mimicd_device::HostTime;

@@ -29,7 +29,7 @@ pub use camera::SimCamera;
 pub use ephys::{SimArray, SpikeTruth, Tuning, Unit};
 pub use error::SimError;
 pub use fault::{Device, Fault, HostFaults};
-pub use options::{SceneOptions, ScriptedButton, TwinArray, TwinOptions};
+pub use options::{SceneOptions, ScriptedButton, TwinArray, TwinLight, TwinOptions};
 pub use pattern::{Pattern, read_pattern};
 pub use render::TwinCamera;
 pub use scene::MovementFeatures;

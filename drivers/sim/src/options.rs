@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mimicd_device::{ButtonKind, Span};
+use mimicd_device::{ButtonKind, CameraIndex, Span};
 
 use crate::SimError;
 use crate::fault::Fault;
@@ -63,6 +63,21 @@ pub struct ScriptedButton {
     pub at: Span,
 }
 
+/// A light in a camera's view that an output of the board switches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TwinLight {
+    /// Camera that sees it.
+    pub camera: CameraIndex,
+    /// Column of its middle.
+    pub x_px: u32,
+    /// Row of its middle.
+    pub y_px: u32,
+    /// It fills a square that reaches so far from the middle.
+    pub radius_px: u32,
+    /// Output that lights it.
+    pub output: u8,
+}
+
 /// Everything a twin is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TwinOptions {
@@ -84,6 +99,8 @@ pub struct TwinOptions {
     pub link_latency_max: Span,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// Lights that outputs switch.
+    pub lights: Vec<TwinLight>,
     /// Button presses.
     pub buttons: Vec<ScriptedButton>,
     /// How long before its delivery a frame's image is begun to be rendered (real time only). Rendering runs on threads
@@ -106,6 +123,7 @@ impl Default for TwinOptions {
             drift_ppm_max: 100.0,
             link_latency_max: Span::from_millis(2),
             faults: Vec::new(),
+            lights: Vec::new(),
             buttons: Vec::new(),
             render_ahead: Span::from_millis(9),
             stepped: false,

@@ -105,6 +105,7 @@ impl Twin {
             clock: Arc::clone(&self.camera_clocks[index.as_usize()]),
             board_clock: Arc::clone(&self.board_clock),
             wiring: Arc::clone(&self.wiring),
+            lights: self.options.lights.iter().filter(|light| light.camera == index).copied().collect(),
         };
         let noise = hash(self.options.seed, CAMERA_STREAM, u64::from(index.0));
         let painter = Painter::new(&self.scene, camera, index.0, noise);
@@ -150,6 +151,7 @@ impl Twin {
             self.options.seed,
             self.options.link_latency_max,
             Arc::clone(&self.board_clock),
+            Arc::clone(&self.wiring),
             self.timings.clone(),
             self.script.board.vanished.clone(),
             self.script.board.lost.clone(),

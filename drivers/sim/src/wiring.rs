@@ -3,6 +3,7 @@
 //! The board writes; cameras and arrays keep a copy of their own and look at a generation number before they take the
 //! lock, so that in a steady state they never do.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -56,6 +57,24 @@ struct Lines {
 pub(crate) struct Wiring {
     generation: AtomicU64,
     lines: Mutex<Lines>,
+    outputs: Mutex<OutputLog>,
+}
+
+/// Pulses of outputs that are remembered: far more than one exposure can hold.
+const PULSES: usize = 64;
+
+/// What the outputs did lately.
+#[derive(Debug, Default)]
+struct OutputLog {
+    pulses: VecDeque<OutputPulse>,
+}
+
+/// A pulse; without an end while it lasts.
+#[derive(Clone, Copy, Debug)]
+struct OutputPulse {
+    output: u8,
+    from: Span,
+    to: Option<Span>,
 }
 
 impl Wiring {
@@ -74,6 +93,28 @@ impl Wiring {
                 train.end = Some(train.end.map_or(end, |known| known.min(end)));
             }
         });
+    }
+
+    /// Output `output` changed to `high` at `at`.
+    pub(crate) fn drive(&self, output: u8, at: Span, high: bool) {
+        let mut log = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        if high {
+            if log.pulses.len() == PULSES {
+                log.pulses.pop_front();
+            }
+            log.pulses.push_back(OutputPulse { output, from: at, to: None });
+        } else if let Some(pulse) = log.pulses.iter_mut().rev().find(|pulse| pulse.output == output) {
+            pulse.to = pulse.to.or(Some(at));
+        }
+    }
+
+    /// The share of `from..to` that output `output` was high.
+    pub(crate) fn share_high(&self, output: u8, from: Span, to: Span) -> f64 {
+        let log = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = log.pulses.iter().filter(|pulse| pulse.output == output);
+        let high: i64 =
+            own.map(|pulse| (pulse.to.unwrap_or(to).min(to).nanos() - pulse.from.max(from).nanos()).max(0)).sum();
+        high as f64 / (to - from).nanos().max(1) as f64
     }
 
     pub(crate) fn epochs(&self) -> Vec<Epoch> {
@@ -109,5 +150,29 @@ impl Trains {
 
     pub(crate) fn all(&self) -> &[TrainSpan] {
         &self.trains
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exposure_sees_the_share_of_it_that_a_light_was_on() {
+        let wiring = Wiring::default();
+        let micros = Span::from_micros;
+        wiring.drive(3, micros(100), true);
+        assert_eq!(wiring.share_high(3, micros(0), micros(200)), 0.5, "still on");
+        wiring.drive(3, micros(150), false);
+        wiring.drive(3, micros(180), true);
+        wiring.drive(3, micros(190), false);
+        assert_eq!(wiring.share_high(3, micros(0), micros(200)), 0.3);
+        assert_eq!(wiring.share_high(3, micros(200), micros(400)), 0.0);
+        assert_eq!(wiring.share_high(2, micros(0), micros(200)), 0.0, "another output");
+        (0..200).for_each(|pulse| {
+            wiring.drive(1, micros(1_000 + pulse * 10), true);
+            wiring.drive(1, micros(1_005 + pulse * 10), false);
+        });
+        assert_eq!(wiring.share_high(1, micros(2_900), micros(3_000)), 0.5);
     }
 }

@@ -47,6 +47,7 @@ mod kind {
     pub(super) const SAFE_STATE: u8 = 0x09;
     pub(super) const LAMP: u8 = 0x0A;
     pub(super) const BARCODE: u8 = 0x0B;
+    pub(super) const ECHO: u8 = 0x0C;
 
     pub(super) const HELLO_BACK: u8 = 0x81;
     pub(super) const STARTED: u8 = 0x82;
@@ -58,6 +59,7 @@ mod kind {
     pub(super) const PONG: u8 = 0x88;
     pub(super) const ACK: u8 = 0x89;
     pub(super) const SAFETY: u8 = 0x8A;
+    pub(super) const ECHO_BACK: u8 = 0x8B;
 }
 
 /// Stands for "at once" where a board time is expected.
@@ -77,6 +79,7 @@ impl Message for Command {
             CommandBody::SafeState => kind::SAFE_STATE,
             CommandBody::Lamp { .. } => kind::LAMP,
             CommandBody::Barcode { .. } => kind::BARCODE,
+            CommandBody::Echo { .. } => kind::ECHO,
         }
     }
 
@@ -85,7 +88,10 @@ impl Message for Command {
         to.u32(self.id);
         match self.body {
             CommandBody::Ping | CommandBody::Heartbeat | CommandBody::StopTriggers | CommandBody::SafeState => {}
-            CommandBody::Hello { version } => to.u16(version),
+            CommandBody::Hello { version, session } => {
+                to.u16(version);
+                to.u32(session);
+            }
             CommandBody::StartTriggers(plan) => write_plan(plan, to),
             CommandBody::Burst { count, plan } => {
                 to.u32(count);
@@ -105,11 +111,12 @@ impl Message for Command {
                 to.u8(output);
                 to.u64(every_ns);
             }
+            CommandBody::Echo { at_ns } => to.u64(at_ns.unwrap_or(AT_ONCE)),
         }
     }
 
     fn read(kind: u8, from: &mut sealed::Source<'_>) -> Result<Self, BodyDamage> {
-        if !(kind::HELLO..=kind::BARCODE).contains(&kind) {
+        if !(kind::HELLO..=kind::ECHO).contains(&kind) {
             return Err(BodyDamage::Unknown);
         }
         read_command(kind, &mut from.0).ok_or(BodyDamage::Malformed)
@@ -119,21 +126,18 @@ impl Message for Command {
 fn read_command(kind: u8, from: &mut Reader<'_>) -> Option<Command> {
     let id = from.u32()?;
     let body = match kind {
-        kind::HELLO => CommandBody::Hello { version: from.u16()? },
+        kind::HELLO => CommandBody::Hello { version: from.u16()?, session: from.u32()? },
         kind::PING => CommandBody::Ping,
         kind::HEARTBEAT => CommandBody::Heartbeat,
         kind::START_TRIGGERS => CommandBody::StartTriggers(read_plan(from)?),
         kind::STOP_TRIGGERS => CommandBody::StopTriggers,
         kind::BURST => CommandBody::Burst { count: from.u32()?, plan: read_plan(from)? },
-        kind::PULSE => CommandBody::Pulse {
-            output: from.u8()?,
-            at_ns: Some(from.u64()?).filter(|&at| at != AT_ONCE),
-            width_ns: from.u32()?,
-        },
+        kind::PULSE => CommandBody::Pulse { output: from.u8()?, at_ns: read_instant(from)?, width_ns: from.u32()? },
         kind::ARM_OUTPUTS => CommandBody::ArmOutputs(from.bool()?),
         kind::SAFE_STATE => CommandBody::SafeState,
         kind::LAMP => CommandBody::Lamp { lamp: from.u8()?, on: from.bool()? },
-        _ => CommandBody::Barcode { output: from.u8()?, every_ns: from.u64()? },
+        kind::BARCODE => CommandBody::Barcode { output: from.u8()?, every_ns: from.u64()? },
+        _ => CommandBody::Echo { at_ns: read_instant(from)? },
     };
     Some(Command { id, body })
 }
@@ -151,6 +155,7 @@ impl Message for Event {
             Self::Pong { .. } => kind::PONG,
             Self::Ack { .. } => kind::ACK,
             Self::Safety(_) => kind::SAFETY,
+            Self::Echo { .. } => kind::ECHO_BACK,
         }
     }
 
@@ -178,7 +183,7 @@ impl Message for Event {
                 to.bool(level);
                 to.u32(cause);
             }
-            Self::Pong { id } => to.u32(id),
+            Self::Pong { id } | Self::Echo { id } => to.u32(id),
             Self::Ack { id, refused } => {
                 to.u32(id);
                 to.u8(refused.map_or(0, |refusal| refusal as u8));
@@ -188,7 +193,7 @@ impl Message for Event {
     }
 
     fn read(kind: u8, from: &mut sealed::Source<'_>) -> Result<Self, BodyDamage> {
-        if !(kind::HELLO_BACK..=kind::SAFETY).contains(&kind) {
+        if !(kind::HELLO_BACK..=kind::ECHO_BACK).contains(&kind) {
             return Err(BodyDamage::Unknown);
         }
         read_event(kind, &mut from.0).ok_or(BodyDamage::Malformed)
@@ -217,8 +222,14 @@ fn read_event(kind: u8, from: &mut Reader<'_>) -> Option<Event> {
             let (id, code) = (from.u32()?, from.u8()?);
             Event::Ack { id, refused: if code == 0 { None } else { Some(refusal(code)?) } }
         }
-        _ => Event::Safety(cause(from.u8()?)?),
+        kind::SAFETY => Event::Safety(cause(from.u8()?)?),
+        _ => Event::Echo { id: from.u32()? },
     })
+}
+
+/// An instant of the board, or "at once" (`Some(None)`).
+fn read_instant(from: &mut Reader<'_>) -> Option<Option<u64>> {
+    Some(Some(from.u64()?).filter(|&at| at != AT_ONCE))
 }
 
 fn write_plan(plan: Plan, to: &mut Writer<'_>) {

@@ -15,10 +15,12 @@ pub struct Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandBody {
-    /// First message after opening; answered by [`Event::Hello`].
+    /// First message after opening; answered by [`Event::Hello`]. A new session ends what an earlier one left running.
     Hello {
         /// Protocol version the host speaks.
         version: u16,
+        /// Drawn anew by each process of the host; the same after a link was lost and found again.
+        session: u32,
     },
     /// Ask for the board's time; answered by [`Event::Pong`].
     Ping,
@@ -61,6 +63,11 @@ pub enum CommandBody {
         output: u8,
         /// Time between barcodes; 0 = stop.
         every_ns: u64,
+    },
+    /// Self-test of the latency: say [`Event::Echo`] at a board time. Needs no wire and no armed outputs.
+    Echo {
+        /// When; `None` = on receipt.
+        at_ns: Option<u64>,
     },
 }
 
@@ -190,4 +197,9 @@ pub enum Event {
     },
     /// Outputs went to the safe state, or a pulse was withheld ([`Cause::LimitExceeded`]).
     Safety(Cause),
+    /// The instant that a [`CommandBody::Echo`] asked for.
+    Echo {
+        /// The command.
+        id: u32,
+    },
 }

@@ -19,7 +19,8 @@ fn plan() -> impl Strategy<Value = Plan> {
 
 fn command() -> impl Strategy<Value = Command> {
     let body = prop_oneof![
-        any::<u16>().prop_map(|version| CommandBody::Hello { version }),
+        any::<(u16, u32)>().prop_map(|(version, session)| CommandBody::Hello { version, session }),
+        proptest::option::of(0..u64::MAX).prop_map(|at_ns| CommandBody::Echo { at_ns }),
         Just(CommandBody::Ping),
         Just(CommandBody::Heartbeat),
         plan().prop_map(CommandBody::StartTriggers),
@@ -86,6 +87,7 @@ fn event() -> impl Strategy<Value = Event> {
         any::<u32>().prop_map(|id| Event::Pong { id }),
         (any::<u32>(), proptest::option::of(refusal)).prop_map(|(id, refused)| Event::Ack { id, refused }),
         cause.prop_map(Event::Safety),
+        any::<u32>().prop_map(|id| Event::Echo { id }),
     ]
 }
 

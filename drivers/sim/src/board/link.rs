@@ -11,7 +11,7 @@ use crate::camera::ExposureTiming;
 use crate::clock::DriftClock;
 use crate::fault::Window;
 use crate::random::uniform;
-use crate::wiring::TrainSpan;
+use crate::wiring::{TrainSpan, Wiring};
 
 /// Least delay of a message.
 pub(crate) const LATENCY_MIN: Span = Span::from_micros(200);
@@ -48,6 +48,7 @@ pub(crate) struct Link {
     pub(crate) seed: u64,
     pub(crate) latency_max: Span,
     pub(crate) clock: Arc<DriftClock>,
+    pub(crate) wiring: Arc<Wiring>,
     pub(crate) cameras: Vec<Arc<ExposureTiming>>,
     pub(crate) vanished: Vec<Window>,
     pub(crate) lost_script: Vec<(Span, u32)>,
@@ -68,6 +69,7 @@ impl Link {
         seed: u64,
         latency_max: Span,
         clock: Arc<DriftClock>,
+        wiring: Arc<Wiring>,
         cameras: Vec<Arc<ExposureTiming>>,
         vanished: Vec<Window>,
         mut lost_script: Vec<(Span, u32)>,
@@ -79,6 +81,7 @@ impl Link {
             seed,
             latency_max,
             clock,
+            wiring,
             cameras,
             vanished,
             lost_script,
@@ -149,5 +152,9 @@ impl Sink for Link {
         self.queue.push_back((arrival, Outgoing::Message(at_ns, event)));
     }
 
-    fn drive(&mut self, _at_ns: u64, _pin: Pin, _high: bool) {}
+    fn drive(&mut self, at_ns: u64, pin: Pin, high: bool) {
+        if let Pin::Output(output) = pin {
+            self.wiring.drive(output, self.universe(at_ns), high);
+        }
+    }
 }

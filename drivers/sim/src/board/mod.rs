@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use mimicd_board::{Board, BoardConfig};
 use mimicd_device::{
-    BoardCommand, BoardEvent, CommandId, DeviceError, DeviceErrorKind, HostTime, Span, SyncBoard, wire,
+    BoardCommand, BoardEvent, CommandId, DeviceError, DeviceErrorKind, HostTime, Span, SyncBoard, Wake, wire,
 };
 use mimicd_wire::{Button, Command, CommandBody};
 
-use crate::pace;
+use crate::pace::{self, Doze};
 use crate::wiring::{Epoch, TrainSpan, Wiring};
 use link::Outgoing;
 pub(crate) use link::{LATENCY_MIN, Link, latency};
@@ -67,6 +67,7 @@ pub struct SimBoard {
     resets: VecDeque<Span>,
     buttons: VecDeque<(Span, Button)>,
     link_lost: bool,
+    doze: Arc<Doze>,
 }
 
 impl SimBoard {
@@ -93,6 +94,7 @@ impl SimBoard {
             resets: resets.into(),
             buttons: buttons.into(),
             link_lost: false,
+            doze: Arc::default(),
         }
     }
 
@@ -255,7 +257,11 @@ impl SyncBoard for SimBoard {
         // Nothing that is yet to happen can be heard of sooner than the link's least delay.
         let happening = self.next_happening().map(|(at, _)| at + LATENCY_MIN);
         let due = arrival.into_iter().chain(happening).min();
-        pace::sleep_until(due.map_or(until, |due| until.min(self.start + due)));
+        self.doze.until(due.map_or(until, |due| until.min(self.start + due)));
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.doze) as Arc<dyn Wake>
     }
 
     fn reopen(&mut self) -> Result<(), DeviceError> {

@@ -10,6 +10,7 @@ use mimicd_device::{
     Moment, Polled, Span,
 };
 
+use crate::TwinLight;
 use crate::clock::DriftClock;
 use crate::pace;
 use crate::random::hash;
@@ -43,6 +44,7 @@ pub(crate) struct CameraParts {
     pub(crate) clock: Arc<DriftClock>,
     pub(crate) board_clock: Arc<DriftClock>,
     pub(crate) wiring: Arc<Wiring>,
+    pub(crate) lights: Vec<TwinLight>,
 }
 
 /// A frame on its way to the host.
@@ -215,6 +217,29 @@ impl SimCamera {
         (self.next, self.after) = (next, after);
     }
 
+    /// Draws the lights that were on during the exposure, as bright as their share of it.
+    fn light_up(&self, delivery: Delivery, pixels: &mut [u8]) {
+        let parts = &self.parts;
+        let (width, height) = (parts.geometry.width_px, parts.geometry.height_px);
+        for light in &parts.lights {
+            let end = delivery.begin + parts.timing.exposure;
+            let share = parts.wiring.share_high(light.output, delivery.begin, end);
+            if share <= 0.0 {
+                continue;
+            }
+            let level = (255.0 * share) as u8;
+            let range = |middle: u32, size: u32| {
+                middle.saturating_sub(light.radius_px).min(size)..(middle + light.radius_px + 1).min(size)
+            };
+            for row in range(light.y_px, height) {
+                let row = &mut pixels[(row * width) as usize..][..width as usize];
+                let columns = range(light.x_px, width);
+                let lit = &mut row[columns.start as usize..columns.end as usize];
+                lit.iter_mut().for_each(|pixel| *pixel = (*pixel).max(level));
+            }
+        }
+    }
+
     fn fill(&mut self, delivery: Delivery, arrival: HostTime, frame: &mut Frame) {
         let parts = &self.parts;
         frame.camera = parts.index;
@@ -265,6 +290,7 @@ impl CameraSource for SimCamera {
             return Ok(Polled::Nothing);
         }
         self.next = None;
+        self.light_up(delivery, &mut frame.pixels);
         let arrival = if self.parts.stepped { self.parts.start + delivery.due } else { now };
         self.fill(delivery, arrival, frame);
         if developed == Developed::NotYet {
