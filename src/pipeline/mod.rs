@@ -8,6 +8,7 @@ mod array_edge;
 mod array_edge_tests;
 mod assembly;
 mod board_edge;
+mod board_words;
 mod bones;
 mod camera_edge;
 mod closed_loop;

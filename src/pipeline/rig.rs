@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use mimicd_device::{BoardCommand, ButtonKind, HostTime, OutputIndex, Refusal, Span};
+use mimicd_device::{BoardCommand, HostTime, OutputIndex, Span};
 use mimicd_sim::TruthLog;
 
 use super::act::Actor;
 use super::assembly::{assemble, rig_info, trigger_plan};
 use super::board_edge::{BoardControl, BoardReport};
+use super::board_words::{command_of, refusal_text};
 use super::camera_edge::EdgeControl;
 use super::closed_loop::LoopControl;
 use super::encode_setup;
@@ -537,51 +538,6 @@ fn new_train(armed: &mut Armed, index_base: u64, time_base: Span) {
 fn tell_board(armed: &mut Armed, control: BoardControl) {
     if armed.threads.controls.board.push(control).is_err() {
         armed.threads.shared.notice(Notice::new(Level::Error, "board", "the board thread does not take commands"));
-    }
-}
-
-const fn refusal_text(why: Refusal) -> &'static str {
-    match why {
-        Refusal::BadValue => "there is no such output, lamp or value",
-        Refusal::NotArmed => "outputs are not armed",
-        Refusal::TooLate => "its time was past when it arrived",
-        Refusal::ScheduleFull => "its schedule is full",
-        Refusal::OverLimit => "more than the output's limits allow",
-        Refusal::HeldSafe => "the interlock is open or the emergency stop is latched",
-        Refusal::BadVersion => "it speaks another version of the protocol",
-        Refusal::AlreadyRunning => "a trigger train is running already",
-        Refusal::Unsupported => "its firmware cannot do that",
-    }
-}
-
-/// What a recording started by a button is called: nobody has typed a name.
-fn unnamed() -> StartRequest {
-    StartRequest {
-        subject: "unnamed".to_owned(),
-        experiment: "started by the panel's button".to_owned(),
-        ..StartRequest::default()
-    }
-}
-
-fn command_of(button: ButtonKind) -> Option<Command> {
-    match button {
-        ButtonKind::Arm => Some(Command::Arm),
-        ButtonKind::Record => Some(Command::Start(unnamed())),
-        ButtonKind::Stop => Some(Command::Stop),
-        ButtonKind::Mark => Some(Command::Mark { text: "button".to_owned() }),
-        ButtonKind::EmergencyStop => Some(Command::SafeOutputs),
-    }
-}
-
-/// Why the recording has to end while it can still be sealed.
-fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
-    match health.disk {
-        DiskState::Normal | DiskState::Slow => None,
-        DiskState::NearlyFull => {
-            Some(format!("the disk is nearly full: {} bytes are free, the margin is {margin_bytes}", health.free_bytes))
-        }
-        DiskState::Full => Some(format!("the disk is full: a write was refused with {} bytes free", health.free_bytes)),
-        DiskState::Failing => Some("the disk reports input/output errors; see the system's log".to_owned()),
     }
 }
 

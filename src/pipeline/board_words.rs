@@ -1,0 +1,52 @@
+//! The board's refusals in words, and its buttons as commands.
+
+use mimicd_device::{ButtonKind, Refusal};
+
+use super::{Command, StartRequest};
+
+/// Why the board refused, for an operator.
+pub const fn refusal_text(why: Refusal) -> &'static str {
+    match why {
+        Refusal::BadValue => "there is no such output, lamp or value",
+        Refusal::NotArmed => "outputs are not armed",
+        Refusal::TooLate => "its time was past when it arrived",
+        Refusal::ScheduleFull => "its schedule is full",
+        Refusal::OverLimit => "more than the output's limits allow",
+        Refusal::HeldSafe => "the interlock is open or the emergency stop is latched",
+        Refusal::BadVersion => "it speaks another version of the protocol",
+        Refusal::AlreadyRunning => "a trigger train is running already",
+        Refusal::Unsupported => "its firmware cannot do that",
+    }
+}
+
+/// What a recording started by a button is called: nobody has typed a name.
+fn unnamed() -> StartRequest {
+    StartRequest {
+        subject: "unnamed".to_owned(),
+        experiment: "started by the panel's button".to_owned(),
+        ..StartRequest::default()
+    }
+}
+
+/// What a button asks for.
+pub fn command_of(button: ButtonKind) -> Option<Command> {
+    match button {
+        ButtonKind::Arm => Some(Command::Arm),
+        ButtonKind::Record => Some(Command::Start(unnamed())),
+        ButtonKind::Stop => Some(Command::Stop),
+        ButtonKind::Mark => Some(Command::Mark { text: "button".to_owned() }),
+        ButtonKind::EmergencyStop => Some(Command::SafeOutputs),
+    }
+}
+
+/// Why the recording has to end while it can still be sealed.
+fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
+    match health.disk {
+        DiskState::Normal | DiskState::Slow => None,
+        DiskState::NearlyFull => {
+            Some(format!("the disk is nearly full: {} bytes are free, the margin is {margin_bytes}", health.free_bytes))
+        }
+        DiskState::Full => Some(format!("the disk is full: a write was refused with {} bytes free", health.free_bytes)),
+        DiskState::Failing => Some("the disk reports input/output errors; see the system's log".to_owned()),
+    }
+}
