@@ -10,15 +10,15 @@ mod daemon;
 mod demo;
 mod encode;
 mod export;
+mod latency;
+mod latency_plot;
 mod model;
 mod probe;
 mod published;
 mod replay;
 mod replay_ephys;
-mod units;
-mod latency;
-mod latency_plot;
 mod rules;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

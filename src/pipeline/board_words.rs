@@ -38,15 +38,3 @@ pub fn command_of(button: ButtonKind) -> Option<Command> {
         ButtonKind::EmergencyStop => Some(Command::SafeOutputs),
     }
 }
-
-/// Why the recording has to end while it can still be sealed.
-fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
-    match health.disk {
-        DiskState::Normal | DiskState::Slow => None,
-        DiskState::NearlyFull => {
-            Some(format!("the disk is nearly full: {} bytes are free, the margin is {margin_bytes}", health.free_bytes))
-        }
-        DiskState::Full => Some(format!("the disk is full: a write was refused with {} bytes free", health.free_bytes)),
-        DiskState::Failing => Some("the disk reports input/output errors; see the system's log".to_owned()),
-    }
-}
