@@ -389,7 +389,7 @@ impl NetworkSpec {
                     format!("{found}, expected maps that sum to one: \"probability\" or \"softmax\""),
                 ));
             }
-            if spread.is_some_and(|s| !is_whole || !(s.sure_px >= 0.0 && s.half_px > 0.0)) {
+            if spread.is_some_and(|s| !(is_whole && s.sure_px >= 0.0 && s.half_px > 0.0)) {
                 return Some(("decode.spread", "expected refine = \"whole\", sure_px >= 0, half_px > 0".to_owned()));
             }
         }
