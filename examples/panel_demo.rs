@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mimicd::config::PanelConfig;
-use mimicd::panel::{Desk, Panel};
+use mimicd::panel::{Desk, Library, Panel};
 use mimicd::supervisor::{Shutdown, Supervisor, SupervisorOptions, on_signals, watchdog};
 
 fn main() -> anyhow::Result<()> {
@@ -16,7 +16,7 @@ fn main() -> anyhow::Result<()> {
     let (rig, view, levers) = fake_rig::fake_rig();
     levers.camera_lost.store(std::env::args().any(|word| word == "--lost"), Ordering::Relaxed);
     let (desk, orders) = Desk::new();
-    let panel = Panel::open(&config, view.clone(), desk.clone())?;
+    let panel = Panel::open(&config, view.clone(), desk.clone(), Library::new("recordings".into()))?;
     println!("{}", panel.url());
     let shutdown = Shutdown::default();
     on_signals(shutdown.clone())?;

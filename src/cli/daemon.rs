@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use crate::config::Config;
-use crate::panel::{Desk, Panel};
+use crate::panel::{Desk, Library, Panel};
 use crate::pipeline::RigHost;
 use crate::record::{recover, unfinished};
 use crate::supervisor::{Marker, Shutdown, Supervisor, SupervisorOptions, on_signals, watchdog};
@@ -46,10 +46,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let state_folder = Some(config.panel.state_folder.clone()).filter(|folder| !folder.as_os_str().is_empty());
     let interrupted = state_folder.as_deref().and_then(Marker::read).map(|marker| marker.name);
     recover_the_others(config.record.folder.clone(), interrupted)?;
+    let library = Library::new(config.record.folder.clone());
     let rig = RigHost::new(config)?;
     let view = rig.view();
     let (desk, orders) = Desk::new();
-    let panel = Panel::open(&panel_config, view.clone(), Arc::clone(&desk))?;
+    let panel = Panel::open(&panel_config, view.clone(), Arc::clone(&desk), library)?;
     println!("mimicd: panel at {}", panel.url());
     let shutdown = Shutdown::default();
     on_signals(shutdown.clone())?;

@@ -10,7 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::config::Config;
-use crate::panel::{Client, Desk, Panel};
+use crate::panel::{Client, Desk, Library, Panel};
 use crate::pipeline::{Command, RigHost, StartRequest};
 use crate::record;
 use crate::supervisor::{Shutdown, Supervisor, SupervisorOptions, on_signals, watchdog};
@@ -45,7 +45,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let rig = RigHost::new(config)?;
     let view = rig.view();
     let (desk, orders) = Desk::new();
-    let panel = Panel::open(&panel_config, view.clone(), Arc::clone(&desk))?;
+    let library = Library::new(recordings.clone());
+    let panel = Panel::open(&panel_config, view.clone(), Arc::clone(&desk), library)?;
     println!("demo: panel at {}", panel.url());
     let shutdown = Shutdown::default();
     on_signals(shutdown.clone())?;

@@ -337,7 +337,8 @@ pub(super) async fn pass(
              base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
     ] {
-        headers.insert(name, value.parse().expect("a header value"));
+        // A page that comes out of a recording brings a stricter policy of its own.
+        headers.entry(name).or_insert(header::HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-store"));
     response

@@ -14,6 +14,8 @@ mod live;
 mod metrics;
 mod openapi;
 mod problem;
+mod recordings;
+mod recordings_api;
 mod server;
 
 use std::net::SocketAddr;
@@ -36,6 +38,7 @@ pub use desk::{ACKNOWLEDGE_TIME_MAX, Acknowledgement, Caller, Desk, DeskError, O
 pub use events::{EventLine, EventLog};
 pub use gate::{Role, Tokens};
 pub use problem::Problem;
+pub use recordings::{Job, JobKind, JobRefusal, Library, RecordingLine, RecordingStatus};
 
 use crate::config::PanelConfig;
 use crate::pipeline::RigView;
@@ -93,6 +96,7 @@ pub(crate) struct Shared {
     gate: Arc<Gate>,
     keys: Keys,
     live: Live,
+    library: Arc<Library>,
     sign_in: bool,
 }
 
@@ -109,7 +113,12 @@ impl Panel {
     ///
     /// # Errors
     /// Address taken, certificate or token file of no use.
-    pub fn open(config: &PanelConfig, view: Arc<dyn RigView>, desk: Arc<Desk>) -> Result<Self, PanelError> {
+    pub fn open(
+        config: &PanelConfig,
+        view: Arc<dyn RigView>,
+        desk: Arc<Desk>,
+        library: Arc<Library>,
+    ) -> Result<Self, PanelError> {
         let tls = config.tls().then(|| server::tls(&config.tls_certificate, &config.tls_key)).transpose()?;
         let tokens = read_tokens(config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -135,6 +144,7 @@ impl Panel {
             desk,
             keys: Keys::default(),
             live: Live::new(cameras),
+            library,
             sign_in: tokens.is_some(),
         });
         let (end, ended) = watch::channel(false);
@@ -179,6 +189,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/encoding", get(api::encoding))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/commands", post(api::command))
+        .route("/api/v1/recordings", get(recordings_api::list))
+        .route("/api/v1/recordings/{name}/verify", post(recordings_api::verify))
+        .route("/api/v1/recordings/{name}/report", get(recordings_api::report).post(recordings_api::make_report))
+        .route("/api/v1/recordings/{name}/export", post(recordings_api::export))
         .route("/api/v1/live", get(live::live))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing under this address"))
         .method_not_allowed_fallback(async || {

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{api, metrics};
+use super::{api, metrics, recordings_api};
 
 /// The OpenAPI document.
 #[derive(OpenApi)]
@@ -19,6 +19,11 @@ use super::{api, metrics};
         api::encoding,
         api::events,
         api::command,
+        recordings_api::list,
+        recordings_api::verify,
+        recordings_api::make_report,
+        recordings_api::report,
+        recordings_api::export,
         api::sign_in,
         api::sign_out,
         api::healthz,

@@ -70,7 +70,7 @@ impl TableIds {
 }
 
 /// Sizes that the tables depend on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TableShapes {
     /// Keypoints of the pose.
     pub keypoints: usize,

@@ -40,7 +40,7 @@ pub enum RecordError {
         /// Where.
         path: PathBuf,
         /// What was forecast.
-        forecast: super::forecast::Forecast,
+        forecast: String,
         /// Minutes asked for.
         minutes: u32,
     },

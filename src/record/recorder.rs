@@ -352,7 +352,7 @@ fn has_room(
     }
     let forecast = forecast::on_disk(disk, config, catalog)?;
     if forecast.seconds() < 60.0 * f64::from(minutes) {
-        return Err(RecordError::DiskBudget { path, forecast, minutes });
+        return Err(RecordError::DiskBudget { path, forecast: forecast.to_string(), minutes });
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mimicd::config::PanelConfig;
-use mimicd::panel::{Desk, Panel};
+use mimicd::panel::{Desk, Library, Panel};
 use mimicd::supervisor::{Shutdown, Supervisor, SupervisorOptions, watchdog::Pulse};
 use serde_json::Value;
 
@@ -46,7 +46,8 @@ impl Bench {
         let config = PanelConfig { ip_port: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
         let (rig, view, levers) = fake_rig();
         let (desk, orders) = Desk::new();
-        let panel = Panel::open(&config, view.clone(), desk.clone()).expect("the panel opens");
+        let panel = Panel::open(&config, view.clone(), desk.clone(), Library::new(PathBuf::from("no/recordings")))
+            .expect("the panel opens");
         let shutdown = Shutdown::default();
         let options = SupervisorOptions { rig_name: "demo-rig".into(), state_folder: state_folder.map(Path::to_owned) };
         let supervisor = Supervisor::new(rig, view, desk.clone(), orders, options, Arc::new(Pulse::default()));

@@ -174,7 +174,8 @@ fn peers_environment() -> Result<()> {
     };
     let folder = Path::new(DEPS).join("peers-venv");
     let stamp = folder.join("pins.stamp");
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == pinned) {
+    let specifications = Path::new(DEPS).join("nwb/specifications.json");
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == pinned) && specifications.is_file() {
         println!("set-up: the peers environment is there");
         return Ok(());
     }

@@ -152,7 +152,9 @@ export function preflight(report) {
   }), "not armed yet");
 }
 
-/** The list of recordings, with verify and export. */
+const FORMATS = [["parquet", "Parquet"], ["nwb", "NWB"], ["openephys", "Open Ephys"], ["spikeglx", "SpikeGLX"], ["campy", "campy / DANNCE"], ["csv", "CSV"]];
+
+/** The list of recordings, with verify, report and export. */
 export class Recordings {
   constructor(table, say) {
     this.table = table;
@@ -176,18 +178,31 @@ export class Recordings {
     status.append(chip(verdict, text));
     if (recording.job?.message) status.append(` ${recording.job.message}`);
     const actions = document.createElement("td");
-    for (const [label, action] of [["Verify", "verify"], ["Export", "export"]]) {
+    for (const [label, action] of [["Verify", "verify"], ["Report", "report"]]) {
       const button = Object.assign(document.createElement("button"), { type: "button", className: "small", textContent: label });
       button.setAttribute("aria-label", `${label} ${recording.name}`);
       button.disabled = recording.status === "recording" || Boolean(recording.job && !recording.job.done);
       button.onclick = () => this.act(recording.name, action);
       actions.append(button, " ");
     }
+    actions.append(this.exporter(recording), " ");
     if (recording.report) {
-      const link = Object.assign(document.createElement("a"), { href: `/api/v1/recordings/${recording.name}/report`, textContent: "report", target: "_blank", rel: "noopener" });
+      const link = Object.assign(document.createElement("a"), { href: `/api/v1/recordings/${recording.name}/report`, textContent: "open report", target: "_blank", rel: "noopener" });
       actions.append(link);
     }
     return row([cell(recording.name), cell(recording.seconds === null ? "–" : duration(recording.seconds), "num"), cell(bytes(recording.bytes), "num"), status, actions]);
+  }
+
+  /** A menu: choosing a format starts the export. */
+  exporter(recording) {
+    const menu = document.createElement("select");
+    menu.className = "small";
+    menu.setAttribute("aria-label", `Export ${recording.name} to`);
+    menu.disabled = recording.status === "recording" || recording.status === "unsealed" || Boolean(recording.job && !recording.job.done);
+    menu.append(new Option("Export…", ""));
+    for (const [to, label] of FORMATS) menu.append(new Option(label, to));
+    menu.onchange = () => menu.value && this.act(recording.name, `export?to=${menu.value}`);
+    return menu;
   }
 
   verdict(recording) {
