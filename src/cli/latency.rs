@@ -15,7 +15,7 @@ use super::latency_plot;
 use crate::clock::host_now;
 use crate::config::{BoardBackend, Config};
 use crate::geometry::Calibration;
-use crate::panel::{Client, Desk, Panel};
+use crate::panel::{Client, Desk, Library, Panel};
 use crate::pipeline::{self, Echoes, Rig as _, RigHost, StartRequest};
 
 /// Options of `mimicd latency`.
@@ -102,7 +102,8 @@ fn full_loop(options: &LoopOptions) -> Result<ExitCode> {
     let panel_config = config.panel.clone();
     let mut rig = RigHost::new(config)?;
     let (desk, _orders) = Desk::new();
-    let panel = Panel::open(&panel_config, rig.view(), Arc::clone(&desk))?;
+    let library = Library::new(recordings.clone());
+    let panel = Panel::open(&panel_config, rig.view(), Arc::clone(&desk), library)?;
     let viewer = Viewer::start(Client::new(panel.address(), None))?;
     let report = rig.arm()?;
     if !report.passed() {
