@@ -113,13 +113,16 @@ fn a_saturated_a_dark_and_a_damaged_view_are_left_out() {
     assert!(out.keypoints.iter().any(|k| k.confidence > 0.2), "three good views are enough for something");
 }
 
+/// Changes a pixel, by its place and value.
+type Spoil = fn(usize, u8) -> u8;
+
 #[test]
 fn pictures_that_are_not_of_a_rat_give_nothing_sure() {
     let Some(mut twin) = TwinViews::new(UNSEEN_SEED) else { return };
     let (mut stage, mut out) = following(&mut twin, MODELS[0]);
     let truth = twin.draw(Span::from_millis(200));
     let good = twin.frames.clone();
-    let spoil: [(&str, fn(usize, u8) -> u8); 3] = [
+    let spoil: [(&str, Spoil); 3] = [
         ("inverted", |_, value| 255 - value),
         ("noise", |index, _| (index as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0]),
         ("bits in the wrong order", |_, value| value.rotate_left(4)),

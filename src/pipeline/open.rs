@@ -1,12 +1,11 @@
 //! Opens the devices that the config names: real ones, the twin's, or some of each.
 
-use mimicd_device::{
-    ArrayIndex, CameraIndex, CameraSource, DeviceError, DeviceErrorKind, EphysSource, HostTime, Span, SyncBoard,
-};
+use mimicd_device::{ArrayIndex, CameraIndex, CameraSource, EphysSource, HostTime, Span, SyncBoard};
 use mimicd_hw::serial::find::{Device as SerialDevice, UsbId};
 use mimicd_hw::serial::{SerialBoard, SerialOptions};
-use mimicd_sim::{SceneOptions, SimError, TruthLog, Twin, TwinArray, TwinCamera, TwinLight, TwinOptions};
+use mimicd_sim::{SceneOptions, TruthLog, Twin, TwinArray, TwinCamera, TwinLight, TwinOptions};
 
+use super::open_error::{OpenError, unsupported};
 use crate::config::{
     ArrayConfig, BoardBackend, BoardConfig, CameraBackend, CameraConfig, Config, LightConfig, TwinScene,
 };
@@ -22,22 +21,6 @@ pub struct Devices {
     pub board: Box<dyn SyncBoard>,
     /// What is really so, when any device is simulated.
     pub truth: Option<TruthLog>,
-}
-
-/// Why devices could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The twin refused.
-    #[error("twin: {0}")]
-    Twin(#[from] SimError),
-    /// A device could not be opened.
-    #[error("{name}: {error}")]
-    Device {
-        /// Which, as in the config.
-        name: String,
-        /// What it said.
-        error: DeviceError,
-    },
 }
 
 /// Opens everything. `start` is the instant at which a twin's universe begins; `stepped` makes it follow `now` alone.
@@ -101,11 +84,6 @@ fn open_camera(
         (CameraBackend::Twin, Some(twin)) => Ok(Box::new(twin.camera(index))),
         (backend, _) => Err(unsupported(&format!("camera.{}", camera.name), &format!("the {backend:?} backend"))),
     }
-}
-
-pub(super) fn unsupported(name: &str, what: &str) -> OpenError {
-    let context = format!("{what} is not in this build; use backend = \"twin\"");
-    OpenError::Device { name: name.to_owned(), error: DeviceError::new(DeviceErrorKind::Unsupported, context) }
 }
 
 fn twin_options(config: &Config, calibration: &Calibration, stepped: bool) -> TwinOptions {

@@ -6,7 +6,7 @@ use mimicd_hw::file::{FileOptions, FileSource};
 use mimicd_hw::rhx::{RhxOptions, RhxSource};
 use mimicd_sim::Twin;
 
-use super::OpenError;
+use super::open_error::{OpenError, unsupported};
 use crate::config::{ArrayBackend, ArrayConfig};
 
 /// How far a device's rate may be from the config's.
@@ -22,7 +22,7 @@ pub(super) fn open(
     if array.backend == ArrayBackend::Twin {
         return match twin {
             Some(twin) => Ok(Box::new(twin.array(index))),
-            None => Err(super::open::unsupported(&name, "the twin backend without a twin")),
+            None => Err(unsupported(&name, "the twin backend without a twin")),
         };
     }
     open_real(array, index).map_err(|error| OpenError::Device { name, error })
