@@ -14,7 +14,7 @@ use crate::body::{FitCommand, Subject};
 use crate::config::BodyConfig;
 use crate::pipeline::{Registered, Registration};
 use crate::pose::Keypoint;
-use crate::record::keypoint_rows;
+use crate::record::{MANIFEST, keypoint_rows};
 
 /// Subcommands of `mimicd body`.
 #[derive(Debug, Subcommand)]
@@ -71,14 +71,14 @@ pub(super) struct FitArgs {
     /// Keep the start's scale instead of estimating it.
     #[arg(long)]
     keep_scale: bool,
-    /// Fit the proportions of the limbs and the trunk too.
+    /// Fit the proportions of the limbs and the trunk too; they come slowly, so give more rounds.
     #[arg(long)]
     proportions: bool,
     /// Frames to fit to, at most.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = at_least::<30>)]
     frames: usize,
     /// Rounds of pose and offset steps.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 40, value_parser = at_least::<5>)]
     rounds: usize,
 }
 
@@ -108,6 +108,12 @@ pub(super) struct RegisterArgs {
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
+}
+
+/// A count that makes sense.
+fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| format!("expected a whole number from {LEAST}"))?;
+    if count >= LEAST { Ok(count) } else { Err(format!("expected {LEAST} or more")) }
 }
 
 /// Runs the command.
@@ -165,6 +171,9 @@ impl Source {
         let is_table = self.file.is_dir() || self.file.extension().is_some_and(|extension| extension == "parquet");
         if !is_table {
             return Ok((Recording::open(&self.file)?, Vec::new()));
+        }
+        if self.file.is_dir() && !self.file.join(MANIFEST).is_file() {
+            bail!("{}: is not a dataset: it has no manifest.json", self.file.display());
         }
         let rows = keypoint_rows(&self.file)?;
         let keypoints = rows.confidence.len() / rows.t_ns.len();

@@ -169,7 +169,7 @@ mod tests {
         let mut kinematics = Kinematics::new(&rat);
         let mut frame = |index: usize| {
             let mut qpos = rat.reference_qpos();
-            (qpos[0], qpos[2]) = (0.001 * index as f64, 0.01);
+            (qpos[0], qpos[2]) = (0.001 * index as f64, 0.04);
             kinematics.set(&qpos);
             (0..RAT23.len()).map(|keypoint| Keypoint::recorded(kinematics.keypoint_m(keypoint), 1.0)).collect()
         };
