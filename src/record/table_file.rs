@@ -90,6 +90,7 @@ pub fn keypoint_rows(path: &Path) -> Result<KeypointRows, RecordError> {
         }
     }
     let fits = !rows.t_ns.is_empty()
+        && !rows.confidence.is_empty()
         && rows.keypoints_m.len() == 3 * rows.confidence.len()
         && rows.confidence.len().is_multiple_of(rows.t_ns.len());
     if fits {
@@ -98,5 +99,40 @@ pub fn keypoint_rows(path: &Path) -> Result<KeypointRows, RecordError> {
         let reason =
             "no rows with t_ns, keypoints_m (3 values each) and confidence: expected a pose table of a dataset";
         Err(RecordError::Format { path: path.to_owned(), reason: reason.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Column, ScalarKind};
+
+    #[test]
+    fn keypoints_are_read_back_and_other_tables_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pose.parquet");
+        let columns = vec![
+            Column::list("keypoints_m", ScalarKind::F32, 6, "m", ""),
+            Column::list("confidence", ScalarKind::F32, 2, "", ""),
+        ];
+        let mut file = TableFile::create(&path, TableSchema::new("pose", "", columns)).unwrap();
+        for t_ns in [0, 20] {
+            file.row(RigTime::from_nanos(t_ns), |row| {
+                row.f32s([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+                row.f32s([0.5, 0.0]);
+            })
+            .unwrap();
+        }
+        assert_eq!(file.finish().unwrap(), 2);
+        let rows = keypoint_rows(&path).unwrap();
+        assert_eq!((rows.t_ns, rows.keypoints_m.len()), (vec![0, 20], 12));
+        assert_eq!(rows.confidence, [0.5, 0.0, 0.5, 0.0]);
+        let other = folder.path().join("other.parquet");
+        let schema = TableSchema::new("other", "", vec![Column::scalar("x", ScalarKind::F32, "", "")]);
+        let mut file = TableFile::create(&other, schema).unwrap();
+        file.row(RigTime::from_nanos(0), |row| row.f32(1.0)).unwrap();
+        file.finish().unwrap();
+        assert!(keypoint_rows(&other).unwrap_err().to_string().contains("expected a pose table"));
+        assert!(keypoint_rows(folder.path()).is_err());
     }
 }
