@@ -10,6 +10,7 @@ mod daemon;
 mod demo;
 mod encode;
 mod export;
+mod imitate;
 mod latency;
 mod latency_plot;
 mod model;
@@ -99,10 +100,7 @@ pub fn main() -> ExitCode {
         Command::Latency(options) => latency::run(&options),
         Command::Record(command) => well(command.run(&mut std::io::stdout())),
         Command::Model(command) => model::run(&command),
-        Command::Imitate(command) => crate::imitation::eval::imitate(&command).map_err(Into::into).map(|text| {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }),
+        Command::Imitate(command) => imitate::run(&command),
     };
     match done {
         Ok(code) => code,

@@ -15,6 +15,7 @@ mod campy;
 mod csv;
 mod dataset;
 mod error;
+mod flat;
 mod frames;
 mod npy;
 mod nwb;
@@ -31,6 +32,7 @@ use serde::Serialize;
 pub use dataset::Progress;
 use dataset::{Dataset, Range};
 pub use error::ExportError;
+pub use flat::{FlatColumn, write_flat};
 pub use nwb::SubjectFacts;
 pub use published::{Published, PublishedError};
 

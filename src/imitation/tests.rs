@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use mimicd_device::{BoardTime, Integrity, Span};
 
 use super::eval::{Motion, run, run_with};
-use super::manifest::PolicyManifest;
+use super::manifest::{Egocentric, Field, ObservationSpec, PolicyManifest};
+use super::observation::Observer;
+use super::physics::VirtualRat;
 use super::policy::{LatentNoise, Policy};
+use super::reference::ReferenceWindow;
 use super::{ImitationStage, ResetReason};
 use crate::config::{ImitationConfig, LookAhead};
 
@@ -151,6 +154,66 @@ fn time_that_jumps_is_a_reset_with_its_reason() {
     assert_eq!(at(&mut stage, 120), None);
 }
 
+#[test]
+fn a_short_pause_is_made_up_for_and_a_long_one_is_a_reset_without_a_blow() {
+    let Some(mut whole) = stage("policy-servo", LookAhead::Forecast) else { return };
+    let Some(mut paused) = stage("policy-servo", LookAhead::Forecast) else { return };
+    let posture = standing(&whole);
+    let at = |frame: i64| BoardTime::from_nanos(1_000_000_000) + Span::from_millis(20 * frame);
+    let (mut a, mut b) = (whole.make_step(), paused.make_step());
+    for frame in 0..40 {
+        whole.follow(at(frame), Some(&posture), &mut a).unwrap();
+        // Not called for two frames: nothing may be lost of the time between.
+        if frame != 20 && frame != 21 {
+            paused.follow(at(frame), Some(&posture), &mut b).unwrap();
+            assert_eq!(b.reset.is_some(), frame == 0);
+        }
+    }
+    assert_eq!((a.qpos, a.qvel, a.since_reset), (b.qpos, b.qvel, b.since_reset));
+    let mut moved = posture;
+    moved[0] += 0.3;
+    paused.follow(at(200), Some(&moved), &mut b).unwrap();
+    assert_eq!((b.reset, b.trusted), (Some(ResetReason::Paused), false));
+    for frame in 201..260 {
+        paused.follow(at(frame), Some(&moved), &mut b).unwrap();
+        assert!(b.reset.is_none() && b.error.root_m < 0.02, "{:?}", b.error);
+        let fastest = b.qvel[..3].iter().fold(0.0_f64, |most, v| most.max(v.abs()));
+        assert!(fastest < 0.5, "{fastest} m/s after the pause");
+    }
+    assert!(b.trusted);
+}
+
+#[test]
+fn published_layouts_turn_vectors_the_other_way_round() {
+    let Some(stage) = stage("policy-servo", LookAhead::Delayed) else { return };
+    let mut posture = standing(&stage);
+    // A quarter turn to the left: the animal's forward is the world's y.
+    posture[3..7].copy_from_slice(&[0.5_f64.sqrt(), 0.0, 0.0, 0.5_f64.sqrt()]);
+    let mut ahead = posture;
+    ahead[1] += 0.1;
+    let mut window = ReferenceWindow::new(Span::from_millis(100), vec![None; 67], None);
+    window.push(BoardTime::ZERO, &ahead);
+    window.push(BoardTime::ZERO + Span::from_millis(200), &ahead);
+    let mut rat = VirtualRat::new(stage.rat(), 5).unwrap();
+    rat.reset(&posture, &[0.0; 73]);
+    let look = |egocentric: Egocentric| {
+        let spec = ObservationSpec {
+            fields: vec![Field::ReferenceRootPosition],
+            egocentric,
+            ..stage.manifest().observation.clone()
+        };
+        let mut observer = Observer::new(stage.rat(), &spec, 0, Path::new("policy.toml")).unwrap();
+        observer.look_ahead(&window, BoardTime::ZERO);
+        let mut out = vec![0.0; observer.length()];
+        observer.write(&rat, &[0.0; 38], &[], &mut out);
+        [out[0], out[1]]
+    };
+    let near = |got: [f32; 2], wanted: [f32; 2]| got.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6);
+    let (right, published) = (look(Egocentric::Inverse), look(Egocentric::Forward));
+    assert!(near(right, [0.1, 0.0]), "ahead of the animal: {right:?}");
+    assert!(near(published, [-0.1, 0.0]), "turned twice: {published:?}");
+}
+
 /// The published decoder beside our manifest, in a folder of its own.
 fn published() -> Option<(tempfile::TempDir, PathBuf)> {
     let weights = root().join("../shared/data/published_policy/decoder_norm.onnx");
@@ -244,11 +307,10 @@ fn the_evaluation_writes_its_table_and_plots() {
         noise: false,
         out: Some(folder.path().to_owned()),
     });
-    let text = super::eval::imitate(&command).unwrap();
+    let super::eval::Outcome { text, frames } = super::eval::imitate(&command).unwrap();
     println!("{text}");
     assert!(text.contains("held out") && text.contains("forecast") && text.contains("delayed"));
-    let csv = std::fs::read_to_string(folder.path().join("frames.csv")).unwrap();
-    assert!(text.contains("learned forecast") && csv.lines().count() > 7_000);
+    assert!(text.contains("learned forecast") && frames.len() > 7_000);
     for plot in ["root.svg", "turn.svg"] {
         assert!(std::fs::metadata(folder.path().join(plot)).unwrap().len() > 1_000);
     }

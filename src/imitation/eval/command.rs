@@ -7,7 +7,7 @@ use super::motion::Motion;
 use super::plot::{Curve, against_time_since_reset, draw};
 use super::produce::{MotionsArgs, motions};
 use super::run::{Run, run};
-use super::table::{self, Summary};
+use super::table::{self, Frames, Summary};
 use crate::config::{ImitationConfig, LookAhead};
 use crate::imitation::{ImitationError, ImitationStage, LatentNoise, NoiseStructure};
 
@@ -63,23 +63,32 @@ pub struct EvalArgs {
     /// Also measure under latent noise (policies with a latent).
     #[arg(long)]
     pub noise: bool,
-    /// Folder for `summary.txt`, `frames.csv`, `robustness.csv` and the SVG plots.
+    /// Folder for `summary.txt`, `frames.parquet`, `robustness.csv` and the SVG plots.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }
 
-/// Runs the command; gives the text to print.
+/// What a command has to say.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Text to print.
+    pub text: String,
+    /// Each frame measured (evaluations only).
+    pub frames: Frames,
+}
+
+/// Runs the command.
 ///
 /// # Errors
 /// A policy, body or motion file that cannot be used, or a folder that cannot be written.
-pub fn imitate(command: &ImitateCommand) -> Result<String, ImitationError> {
+pub fn imitate(command: &ImitateCommand) -> Result<Outcome, ImitationError> {
     match command {
         ImitateCommand::Eval(args) => evaluate(args),
-        ImitateCommand::Motions(args) => motions(args),
+        ImitateCommand::Motions(args) => motions(args).map(|text| Outcome { text, ..Outcome::default() }),
     }
 }
 
-fn evaluate(args: &EvalArgs) -> Result<String, ImitationError> {
+fn evaluate(args: &EvalArgs) -> Result<Outcome, ImitationError> {
     let motions = Motion::read_clips(&args.clips)?;
     let mut report = Report::default();
     for policy in &args.policies {
@@ -95,7 +104,7 @@ fn evaluate(args: &EvalArgs) -> Result<String, ImitationError> {
     if let Some(folder) = &args.out {
         report.write(folder)?;
     }
-    Ok(report.text)
+    Ok(Outcome { text: report.text, frames: report.frames })
 }
 
 /// The modes to measure: look-ahead, name, forecaster.
@@ -128,7 +137,7 @@ fn load(
 #[derive(Default)]
 struct Report {
     text: String,
-    frames_csv: String,
+    frames: Frames,
     robustness_csv: String,
     root_curves: Vec<Curve>,
     turn_curves: Vec<Curve>,
@@ -141,12 +150,7 @@ impl Report {
         let title = format!("{name} (nominal lag {:.0} ms)", stage.nominal_lag().millis_f64());
         self.text.push_str(&table::text(&title, runs, held_out));
         self.text.push('\n');
-        let csv = table::csv(&name.replace(", ", " "), runs);
-        let skip = usize::from(!self.frames_csv.is_empty());
-        for line in csv.lines().skip(skip) {
-            self.frames_csv.push_str(line);
-            self.frames_csv.push('\n');
-        }
+        self.frames.add(&stage.manifest().name, mode, runs);
         self.root_curves.push(against_time_since_reset(&name, runs, |row| row.root_m * 1e3));
         self.turn_curves.push(against_time_since_reset(&name, runs, |row| row.orientation_rad.to_degrees()));
     }
@@ -185,7 +189,6 @@ impl Report {
             |error: std::io::Error| ImitationError::Unreadable { path: folder.to_owned(), reason: error.to_string() };
         std::fs::create_dir_all(folder).map_err(unwritable)?;
         std::fs::write(folder.join("summary.txt"), &self.text).map_err(unwritable)?;
-        std::fs::write(folder.join("frames.csv"), &self.frames_csv).map_err(unwritable)?;
         let since = "time since reset, s";
         draw(&folder.join("root.svg"), "Root error", since, "mm", &self.root_curves)?;
         draw(&folder.join("turn.svg"), "Orientation error", since, "degrees", &self.turn_curves)?;

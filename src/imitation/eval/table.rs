@@ -105,33 +105,51 @@ pub(super) fn text(title: &str, runs: &[Run], held_out: &[String]) -> String {
     out
 }
 
-/// Every frame of every run, with units in the column names.
-pub(super) fn csv(mode: &str, runs: &[Run]) -> String {
-    let mut out = String::from("look_ahead,motion,behaviour,time_s,since_reset_s,root_m,orientation_rad,joints_rad");
-    for (part, _) in PARTS {
-        let _ = write!(out, ",{part}_m");
+/// Every frame of every run as columns, units in their names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Frames {
+    /// Policy, look-ahead mode, motion, behaviour, reason of a reset (empty: none).
+    pub words: [Vec<String>; FRAME_WORDS.len()],
+    /// One column for each of [`Frames::number_names`].
+    pub numbers: Vec<Vec<f64>>,
+}
+
+/// Names of [`Frames::words`].
+pub const FRAME_WORDS: [&str; 5] = ["policy", "look_ahead", "motion", "behaviour", "reset"];
+const FRAME_NUMBERS: [&str; 6] = ["time_s", "since_reset_s", "lag_s", "root_m", "orientation_rad", "joints_rad"];
+
+impl Frames {
+    /// Names of [`Frames::numbers`].
+    pub fn number_names() -> Vec<String> {
+        let parts = PARTS.iter().map(|(part, _)| format!("{part}_m"));
+        FRAME_NUMBERS.iter().map(|&name| name.to_owned()).chain(parts).collect()
     }
-    out.push_str(",lag_s,reset\n");
-    for run in runs {
-        for row in &run.rows {
-            let _ = write!(
-                out,
-                "{mode},{},{},{:.3},{:.3},{:.6},{:.6},{:.6}",
-                run.motion,
-                run.behaviour,
-                row.time_s,
-                row.since_reset_s,
-                row.root_m,
-                row.orientation_rad,
-                row.joints_rad
-            );
-            for part in row.parts_m {
-                let _ = write!(out, ",{part:.6}");
+
+    /// Rows in all.
+    pub fn len(&self) -> usize {
+        self.words[0].len()
+    }
+
+    /// True where nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn add(&mut self, policy: &str, mode: &str, runs: &[Run]) {
+        self.numbers.resize(FRAME_NUMBERS.len() + PARTS.len(), Vec::new());
+        for (run, row) in runs.iter().flat_map(|run| run.rows.iter().map(move |row| (run, row))) {
+            let reset = row.reset.map_or("", |reason| reason.as_str());
+            let words = [policy, mode, &run.motion, run.behaviour, reset];
+            for (column, word) in self.words.iter_mut().zip(words) {
+                column.push(word.to_owned());
             }
-            let _ = writeln!(out, ",{:.4},{}", row.lag_s, row.reset.map_or("", |reason| reason.as_str()));
+            let numbers =
+                [row.time_s, row.since_reset_s, row.lag_s, row.root_m, row.orientation_rad, row.joints_rad];
+            for (column, number) in self.numbers.iter_mut().zip(numbers.into_iter().chain(row.parts_m)) {
+                column.push(number);
+            }
         }
     }
-    out
 }
 
 #[cfg(test)]
@@ -161,6 +179,9 @@ mod tests {
         assert!(Summary::of(runs[..0].iter()).is_none());
         let table = text("t", &runs, &["m".to_owned()]);
         assert!(table.contains("held out") && table.lines().count() == 7, "{table}");
-        assert_eq!(csv("delayed", &runs).lines().count(), 21);
+        let mut frames = Frames::default();
+        frames.add("p", "delayed", &runs);
+        assert_eq!((frames.len(), Frames::number_names().len()), (20, frames.numbers.len()));
+        assert_eq!((frames.words[4][19].as_str(), frames.numbers[3][19]), ("turned over", 0.03));
     }
 }
