@@ -10,6 +10,7 @@ import torch
 
 import layout
 import network
+import train
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = 50
@@ -22,7 +23,8 @@ class Whole(torch.nn.Module):
 
     def forward(self, observation, noise):
         out = self.policy(observation, noise)
-        return (out["mean"], out["std"], out["loc"], out["scale"], out["sample"], *out["encoder"], *out["decoder"])
+        mean = out["mean"].clamp(-1, 1)
+        return (mean, out["std"], out["loc"], out["scale"], out["sample"], *out["encoder"], *out["decoder"])
 
 
 class Resample(torch.nn.Module):
@@ -37,30 +39,30 @@ class Resample(torch.nn.Module):
         self.register_buffer("bias", first.bias.clone())
 
     def forward(self, observation, loc, scale, noise):
-        body = self.policy.normalise(observation)[:, network.REFERENCE :]
-        x = body @ self.by_body + self.bias + (loc + scale * noise) @ self.by_latent
-        x = torch.nn.functional.silu(self.policy.decoder[0]["norm"](x))
-        for layer in self.policy.decoder[1:]:
+        policy, latent = self.policy, loc + scale * noise
+        body = policy.normalise(observation)[:, network.REFERENCE :]
+        x = body @ self.by_body + self.bias + latent @ self.by_latent
+        x = torch.nn.functional.silu(policy.decoder[0]["norm"](x))
+        for layer in policy.decoder[1:]:
             x = network.apply(layer, x)
-        mean, _ = self.policy.to_action(x).chunk(2, -1)
-        return torch.tanh(mean)
+        mean, _ = policy.to_action(x).chunk(2, -1)
+        return (mean + policy.servo(latent, observation)).clamp(-1, 1)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--description", default="Encoder-decoder policy with a latent of 60, cloned from the balancing servo.")
+    parser.add_argument("--description", default="Encoder-decoder policy with a latent of 60 over servos, cloned from a receding-horizon iterative LQR.")
     parser.add_argument("--actuators", default="servo", choices=["servo", "torque"])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     saved = torch.load(args.state, map_location="cpu", weights_only=True)
-    size = saved["policy"]["to_latent.weight"].shape[0] // 2
-    policy = network.Policy(size)
-    policy.load_state_dict(saved["policy"])
-    policy.eval()
+    policy = train.load_policy(saved)
+    size = policy.latent
     out = args.out or ROOT / "models" / args.name
     out.mkdir(parents=True, exist_ok=True)
+    torch.save({"average": saved["average"], "seen": saved["seen"]}, out / "weights.pt")
     names = ["action", "action_std", "latent_loc", "latent_scale", "latent_sample"]
     names += [f"encoder_{i + 1}" for i in range(len(policy.encoder))] + [f"decoder_{i + 1}" for i in range(len(policy.decoder))]
     observation, noise = torch.zeros(1, layout.LENGTH), torch.zeros(1, size)

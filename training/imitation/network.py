@@ -1,5 +1,11 @@
-"""Encoder and decoder: the reference becomes a Gaussian latent, latent and proprioception become an action."""
+"""Encoder and decoder: the reference becomes a Gaussian latent, latent and proprioception become an action.
 
+The first 38 latents also carry the servos' feed-forward (set points of the reference 20 to 40 ms ahead, relative to the
+joints now) and the decoder adds the set points of the joints now, both as fixed linear maps: untrained, the network is
+the servo baseline, and training has only the rest to learn.
+"""
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,6 +17,8 @@ CORRELATION = 0.95
 CLIP = 10.0
 STD_FLOOR = 1e-2
 LOG_STD = (-4.0, -0.7)
+# Action per unit of the latents that carry the feed-forward.
+FEED_SCALE = 0.1
 
 
 def block(width_in, width_out):
@@ -19,6 +27,12 @@ def block(width_in, width_out):
 
 def apply(layer, x):
     return nn.functional.silu(layer["norm"](layer["linear"](x)))
+
+
+def exactly(x, weight):
+    """A fixed linear map in full precision, whatever the learned layers use while training."""
+    with torch.autocast(x.device.type, enabled=False):
+        return x.float() @ weight.T
 
 
 class Policy(nn.Module):
@@ -34,7 +48,12 @@ class Policy(nn.Module):
         nn.init.zeros_(self.to_action.weight)
         nn.init.zeros_(self.to_action.bias)
         with torch.no_grad():
-            self.to_latent.bias[latent:] = -2.0
+            self.to_latent.weight.mul_(0.1)
+            self.to_latent.bias[latent:] = -3.5
+        # Feed-forward in physical units: latent += to_feed(reference), action += FEED_SCALE * latent + hold(joints).
+        self.register_buffer("to_feed", torch.zeros(latent, REFERENCE))
+        self.register_buffer("hold", torch.zeros(layout.ACTUATORS, PROPRIOCEPTION))
+        self.register_buffer("offset", torch.zeros(layout.ACTUATORS))
         self.register_buffer("mean", torch.zeros(layout.LENGTH))
         self.register_buffer("std", torch.ones(layout.LENGTH))
 
@@ -45,31 +64,50 @@ class Policy(nn.Module):
         mask = layout.PLACES["reference_mask"]
         self.mean[mask], self.std[mask] = 0.5, 0.5
 
+    def set_servo(self, transmission, stiffness, offset, gain):
+        """The servos: set point = (stiffness * transmission @ joints - offset) / gain."""
+        per_joint = torch.as_tensor((stiffness / gain)[:, None] * transmission, dtype=torch.float32)
+        start = layout.PLACES["reference_joints"].start
+        for frame in (0, 1):
+            place = slice(start + frame * layout.JOINTS, start + (frame + 1) * layout.JOINTS)
+            self.to_feed[: layout.ACTUATORS, place] = 0.5 / FEED_SCALE * per_joint
+        joints = layout.PLACES["joints"]
+        self.hold[:, joints.start - REFERENCE : joints.stop - REFERENCE] = per_joint
+        self.offset.copy_(torch.as_tensor(np.asarray(-offset / gain), dtype=torch.float32))
+
     def normalise(self, observation):
         return ((observation - self.mean) / self.std).clamp(-CLIP, CLIP)
 
-    def encode(self, reference):
-        hidden = []
+    def encode(self, observation, x):
+        """Hidden layers, loc and scale of the latent; `x` is the observation normalised."""
+        hidden, value = [], x[..., :REFERENCE]
         for layer in self.encoder:
-            reference = apply(layer, reference)
-            hidden.append(reference)
-        loc, raw = self.to_latent(reference).chunk(2, -1)
+            value = apply(layer, value)
+            hidden.append(value)
+        loc, raw = self.to_latent(value).chunk(2, -1)
+        loc = loc.float() + exactly(observation[..., :REFERENCE], self.to_feed)
         return hidden, loc, 0.99 * torch.sigmoid(raw) + 0.01
 
-    def decode(self, latent, proprioception):
-        x, hidden = torch.cat([latent, proprioception], -1), []
+    def servo(self, latent, observation):
+        """The set points that the latent's feed-forward asks for, before anything learned."""
+        hold = exactly(observation[..., REFERENCE:], self.hold)
+        return FEED_SCALE * latent[..., : layout.ACTUATORS] + hold + self.offset
+
+    def decode(self, latent, observation, x):
+        """Hidden layers, action mean (not clipped) and standard deviation."""
+        value, hidden = torch.cat([latent, x[..., REFERENCE:]], -1), []
         for layer in self.decoder:
-            x = apply(layer, x)
-            hidden.append(x)
-        mean, raw = self.to_action(x).chunk(2, -1)
+            value = apply(layer, value)
+            hidden.append(value)
+        mean, raw = self.to_action(value).chunk(2, -1)
         low, high = LOG_STD
-        return hidden, torch.tanh(mean), (low + (high - low) * torch.sigmoid(raw)).exp()
+        return hidden, self.servo(latent, observation) + mean.float(), (low + (high - low) * torch.sigmoid(raw.float())).exp()
 
     def forward(self, observation, noise):
         x = self.normalise(observation)
-        encoder, loc, scale = self.encode(x[..., :REFERENCE])
+        encoder, loc, scale = self.encode(observation, x)
         sample = loc + scale * noise
-        decoder, mean, std = self.decode(sample, x[..., REFERENCE:])
+        decoder, mean, std = self.decode(sample, observation, x)
         return {"mean": mean, "std": std, "loc": loc, "scale": scale, "sample": sample, "encoder": encoder, "decoder": decoder}
 
 

@@ -19,7 +19,7 @@ TAIL_STEPS = 16
 
 def read_clips(path=CLIPS):
     """Name -> qpos (frames, 74)."""
-    with gzip.open(path) as file:
+    with gzip.open(path) if Path(path).suffix == ".gz" else open(path) as file:
         clips = json.load(file)["clips"]
     return {clip["name"]: np.array(clip["qpos"]) for clip in clips}
 
