@@ -143,8 +143,7 @@ impl Frames {
             for (column, word) in self.words.iter_mut().zip(words) {
                 column.push(word.to_owned());
             }
-            let numbers =
-                [row.time_s, row.since_reset_s, row.lag_s, row.root_m, row.orientation_rad, row.joints_rad];
+            let numbers = [row.time_s, row.since_reset_s, row.lag_s, row.root_m, row.orientation_rad, row.joints_rad];
             for (column, number) in self.numbers.iter_mut().zip(numbers.into_iter().chain(row.parts_m)) {
                 column.push(number);
             }
