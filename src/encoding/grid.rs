@@ -31,6 +31,8 @@ pub struct Slots {
     values: Vec<f32>,
     /// Distance of each bin's row from its middle, nanoseconds.
     distance: Vec<i64>,
+    /// Bins up to the last one that a row lay in.
+    bins: usize,
 }
 
 /// No row yet.
@@ -39,7 +41,7 @@ const NONE: i64 = i64::MAX;
 impl Slots {
     /// No bins yet, of rows of `width` values.
     pub fn new(width: usize) -> Self {
-        Self { width, values: Vec::new(), distance: Vec::new() }
+        Self { width, values: Vec::new(), distance: Vec::new(), bins: 0 }
     }
 
     /// Values of a row.
@@ -47,9 +49,9 @@ impl Slots {
         self.width
     }
 
-    /// Bins up to the last one that a row was offered to.
-    pub fn bins(&self) -> usize {
-        self.distance.len()
+    /// Bins up to the last one that a row lay in: a row may be held beyond it, but nothing was recorded there.
+    pub const fn bins(&self) -> usize {
+        self.bins
     }
 
     /// Offers a row at `t_ns` to the bins whose middle is at most one bin away.
@@ -59,13 +61,14 @@ impl Slots {
     pub fn offer(&mut self, grid: Grid, t_ns: i64, row: &[f32]) {
         assert_eq!(row.len(), self.width, "values of a row");
         let own = t_ns.div_euclid(grid.bin_ns);
+        self.bins = self.bins.max(usize::try_from(own + 1).unwrap_or(0));
         for bin in own - 1..=own + 1 {
             let Ok(bin) = usize::try_from(bin) else { continue };
             let distance = (t_ns - grid.middle_ns(bin)).abs();
             if distance > grid.bin_ns {
                 continue;
             }
-            if bin >= self.bins() {
+            if bin >= self.distance.len() {
                 self.distance.resize(bin + 1, NONE);
                 self.values.resize((bin + 1) * self.width, f32::NAN);
             }
@@ -98,7 +101,7 @@ mod tests {
         assert_eq!(slots.row(0), Some(&[2.0][..]));
         assert_eq!(slots.row(1), Some(&[3.0][..]));
         assert_eq!(slots.row(2), Some(&[3.0][..]), "19 ms away: held");
-        assert_eq!(slots.row(3), None);
+        assert_eq!((slots.row(3), slots.bins()), (None, 2));
         slots.offer(GRID, 50_000_000, &[4.0]);
         assert_eq!(slots.row(2), Some(&[4.0][..]));
     }
@@ -109,7 +112,7 @@ mod tests {
         slots.offer(GRID, -5_000_000, &[1.0]);
         assert_eq!(slots.row(0), Some(&[1.0][..]));
         slots.offer(GRID, -500_000_000, &[9.0]);
-        assert_eq!((slots.row(0), slots.bins()), (Some(&[1.0][..]), 1));
+        assert_eq!((slots.row(0), slots.bins()), (Some(&[1.0][..]), 0));
     }
 
     #[test]

@@ -140,7 +140,8 @@ fn a_recording_is_analysed_and_spikes_meet_their_frame() {
     let bits = |set: usize, unit: usize| analysis.encoding.scores[set][unit].bits_per_spike.value;
     // With 100 ms of lag left in, the latent of correlation 0.5 a frame would say nothing about the spikes.
     assert!(bits(1, 0) > 0.15, "unit 0 on the latent: {}", bits(1, 0));
-    assert_eq!((analysis.encoding.best[0], analysis.encoding.best[1]), (Some(1), Some(0)));
+    assert_eq!(analysis.encoding.best[0], Some(1));
+    assert!(bits(0, 1) > 0.1 && bits(1, 1) < 0.02, "unit 1 on posture {} and latent {}", bits(0, 1), bits(1, 1));
     assert!(analysis.encoding.scores.iter().all(|set| !set[2].predicts()), "unit 2 follows nothing");
     let named: Vec<&str> = analysis.behaviours.iter().map(|behaviour| behaviour.name.as_str()).collect();
     assert_eq!(named, ["Still", "Walk", "Rear", "Groom"]);
