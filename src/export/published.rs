@@ -162,8 +162,10 @@ fn numbers(file: &H5File, path: &Path, name: &str) -> Result<Numbers, PublishedE
         let all = file.dataset_names().join(", ");
         PublishedError::new(path, format!("/{name}: {error}; the file has {all}"))
     })?;
-    let values =
-        set.read_numeric_as::<f64>().map_err(|error| PublishedError::new(path, format!("/{name}: {error}")))?;
+    // Counts and labels may be floats in one file and integers of any width in another.
+    let whole = || set.read_numeric_as::<i64>().map(|values| values.into_iter().map(|value| value as f64).collect());
+    let values = set.read_numeric_as::<f64>().or_else(|_| whole());
+    let values = values.map_err(|error| PublishedError::new(path, format!("/{name}: {error}")))?;
     Ok(Numbers { shape: set.shape(), values })
 }
 
