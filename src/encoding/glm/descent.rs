@@ -18,6 +18,9 @@ const CURVATURE_ROWS_MIN: usize = 4_000;
 const CHUNK: usize = 1_024;
 /// Larger log rates are cut: a rate of e²⁰ spikes a bin only means that a step went too far.
 const LOG_RATE_MAX: f64 = 20.0;
+/// Predictions are cut at 55 spikes a bin, which no unit fires in 20 ms: features beyond all that training saw (a reset, a
+/// glitch) must not let one bin decide a score.
+const PREDICTED_LOG_RATE_MAX: f64 = 4.0;
 
 /// What was fitted.
 #[derive(Clone, Debug)]
@@ -33,7 +36,7 @@ impl Coefficients {
     pub fn log_rates(&self, design: &Design, bins: Range<usize>) -> Array2<f64> {
         let mut out = design.rows(bins).dot(&self.weights);
         out += &self.intercepts;
-        out.mapv_inplace(|value| value.min(LOG_RATE_MAX));
+        out.mapv_inplace(|value| value.min(PREDICTED_LOG_RATE_MAX));
         out
     }
 }

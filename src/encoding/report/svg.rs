@@ -47,8 +47,10 @@ struct Frame {
 }
 
 impl Frame {
+    /// Values beyond the axis lie on its edge.
     fn y(&self, value: f64) -> f64 {
-        self.top + self.height * (1.0 - (value - self.low) / (self.high - self.low))
+        let share = (value - self.low) / (self.high - self.low);
+        self.top + self.height * (1.0 - share.clamp(0.0, 1.0))
     }
 
     fn axis(&self, out: &mut String, label: &str) {
@@ -86,6 +88,8 @@ pub(super) fn strips(label: &str, strips: &[Strip], band: Option<(f64, f64)>) ->
         .chain(band.into_iter().flat_map(|(low, high)| [low, high]))
         .filter(|value| value.is_finite());
     let (low, high) = all.fold((0.0_f64, 1e-3_f64), |(low, high), value| (low.min(value), high.max(value)));
+    // One set that fails badly must not flatten all others.
+    let low = low.max(-2.0 * high.max(0.1));
     let margin = 0.05 * (high - low);
     let step = (920.0 / strips.len().max(1) as f64).clamp(26.0, 90.0);
     let width = step * strips.len() as f64;
