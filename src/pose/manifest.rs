@@ -24,6 +24,8 @@
 //! …
 //! ```
 //!
+//! `kind = "volumetric"` takes a graph that gathers all views in a volume itself; its `[network.decode]` has kind `volume`.
+//!
 //! Nothing about a graph is guessed: what is not written here has a fixed default, and a graph that disagrees is refused.
 
 use std::path::{Path, PathBuf};
