@@ -1,7 +1,8 @@
 """Triangulation of 6 views x 23 keypoints by aniposelib, on the numbers of `cargo bench --bench pose`, and the ratio.
 
+    python3 -m venv VENV && VENV/bin/pip install aniposelib==0.8.0 numpy==2.4.6
     cargo bench --bench pose -- triangulation
-    .deps/peers-venv/bin/python tests/peers/triangulation_aniposelib.py
+    VENV/bin/python tests/peers/triangulation_aniposelib.py
 
 Both undistort, solve the linear system and give 23 points; ours also refines, checks every view against an outlier limit and
 gives a covariance. One thread each.
