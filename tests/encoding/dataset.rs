@@ -12,7 +12,7 @@ use mimicd::export::Published;
 use mimicd::record::{ArrayInfo, Column, Recorder, RecordingInfo, ScalarKind, TableSchema, schema};
 use mimicd_device::RigTime;
 
-const FRAMES: usize = 6_000;
+const FRAMES: usize = 12_600;
 const FRAME_NS: i64 = 20_000_000;
 /// How far the virtual rat runs behind.
 const LAG_FRAMES: usize = 5;

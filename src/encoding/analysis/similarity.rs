@@ -103,6 +103,9 @@ fn layers(
     let all_alike = behaviours.names.len();
     let equal = Rdm { conditions: all_alike, values: vec![1.0; all_alike * (all_alike - 1) / 2] };
     out.push(Layer { name: "all alike".to_owned(), family: "model".to_owned(), rdm: equal });
+    // A layer that never varies within a behaviour has no noise to measure distances by: it is left out, or it would take
+    // every behaviour with it.
+    out.retain(|layer| layer.rdm.values.iter().any(|value| value.is_finite()));
     out
 }
 

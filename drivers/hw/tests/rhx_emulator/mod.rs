@@ -284,7 +284,7 @@ fn obey(command: &str, state: &State) -> String {
 /// Accepts waveform clients one after another; the acquisition goes on between them.
 fn serve_waveform(listener: &TcpListener, state: &State) {
     listener.set_nonblocking(true).unwrap();
-    let mut run = Run { timestamp: state.behaviour.first_timestamp, block: 0, began: None };
+    let mut run = Run { timestamp: state.behaviour.first_timestamp, block: 0, due: None };
     while !state.stop.load(Ordering::Acquire) {
         if !state.listening.load(Ordering::Acquire) && !state.command_dead.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(1));
@@ -306,7 +306,7 @@ fn serve_waveform(listener: &TcpListener, state: &State) {
 struct Run {
     timestamp: u32,
     block: u64,
-    began: Option<Instant>,
+    due: Option<Instant>,
 }
 
 impl Run {
@@ -319,10 +319,8 @@ impl Run {
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             }
-            let began = *self.began.get_or_insert_with(Instant::now);
             if let Some(rate) = behaviour.blocks_per_second {
-                let due = began + Duration::from_secs_f64(self.block as f64 / rate);
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                self.keep_pace(rate);
             }
             let inside = match self.faults(&mut pending, state) {
                 Ok(inside) => inside,
@@ -370,6 +368,14 @@ impl Run {
             }
         }
         if close { Err(()) } else { Ok(inside) }
+    }
+
+    /// Waits until the next block is due. A front end has no past to catch up with: after a pause it goes on at its rate.
+    fn keep_pace(&mut self, rate: f64) {
+        let now = Instant::now();
+        let due = self.due.filter(|due| now.saturating_duration_since(*due) < Duration::from_millis(50)).unwrap_or(now);
+        std::thread::sleep(due.saturating_duration_since(now));
+        self.due = Some(due + Duration::from_secs_f64(1.0 / rate));
     }
 
     fn append_block(&mut self, bytes: &mut Vec<u8>, state: &State, inside: u32) {
