@@ -546,7 +546,10 @@ fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
     match health.disk {
         DiskState::Normal | DiskState::Slow => None,
         DiskState::NearlyFull => {
-            Some(format!("the disk is nearly full: {} bytes are free, the margin is {margin_bytes}", health.free_bytes))
+            let free = health.free_bytes;
+            Some(format!(
+                "the disk is nearly full: {free} bytes are free, the margin is {margin_bytes} and the open part is to be sealed"
+            ))
         }
         DiskState::Full => Some(format!("the disk is full: a write was refused with {} bytes free", health.free_bytes)),
         DiskState::Failing => Some("the disk reports input/output errors; see the system's log".to_owned()),

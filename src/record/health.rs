@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use serde::Serialize;
 
+/// Sealed bytes of a byte of journal, at most; samples take 0.62.
+const SEALED_SHARE: f64 = 0.75;
+
 /// State of the disk as the recorder meets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,7 +18,7 @@ pub enum DiskState {
     /// A write or a sync took longer than five flush intervals, or half of the buffers wait: more than the promised interval
     /// may be lost in a power cut, and when the buffers are full, lanes lose data and declare it.
     Slow = 1,
-    /// Less than the margin is free: stop the recording, it still seals.
+    /// Less is free than the margin and the sealing of the open part need: stop the recording, it still seals.
     NearlyFull = 2,
     /// The system refused to write for want of space. Data waits in memory until its bound.
     Full = 3,
@@ -104,6 +107,8 @@ pub(super) struct Shared {
     pub(super) free_bytes: AtomicU64,
     pub(super) fill_bytes_per_second: AtomicU64,
     pub(super) journal_bytes: AtomicU64,
+    /// Journal that is not sealed yet: sealing it needs room beside it.
+    pub(super) unsealed_bytes: AtomicU64,
     pub(super) buffers_waiting: AtomicU64,
     pub(super) sync_nanos_max: AtomicU64,
     pub(super) epochs_sealed: AtomicU64,
@@ -143,11 +148,16 @@ impl Shared {
         DiskState::ALL[usize::from(worst).min(DiskState::ALL.len() - 1)]
     }
 
+    /// Bytes that must be free for the recording to be sealed and the margin to be left.
+    pub(super) fn needed_bytes(&self, margin_bytes: u64) -> u64 {
+        margin_bytes + (self.unsealed_bytes.load(Ordering::Relaxed) as f64 * SEALED_SHARE) as u64
+    }
+
     pub(super) fn snapshot(&self, lanes: Vec<LaneHealth>, margin_bytes: u64) -> RecorderHealth {
         let load = |value: &AtomicU64| value.load(Ordering::Relaxed);
         let free_bytes = load(&self.free_bytes);
         let bytes_per_second = load(&self.fill_bytes_per_second) as f64;
-        let usable = free_bytes.saturating_sub(margin_bytes) as f64;
+        let usable = free_bytes.saturating_sub(self.needed_bytes(margin_bytes)) as f64;
         let videos = self.videos.iter().map(|video| VideoHealth {
             frames: load(&video.frames),
             refused: load(&video.refused),

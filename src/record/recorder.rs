@@ -486,6 +486,7 @@ fn run_journal(
         }
         if let JournalStep::Write(mut buffer) = step {
             health.journal_bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+            health.unsealed_bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
             buffer.clear();
             recycle.send(buffer).ok(); // The collector may already have ended.
         }
@@ -497,12 +498,17 @@ fn run_journal(
 fn run_sealer(mut sealer: Sealer, ready: &Receiver<JournalReady>, health: &Shared) -> Result<(), RecordError> {
     // Below the threads that take data in; a refusal changes nothing but politeness.
     rustix::process::setpriority_process(Some(rustix::thread::gettid()), 5).ok();
+    let mut epoch_bytes = 0;
     for item in ready {
         let done = match item {
-            JournalReady::Segment(path) => sealer.segment(&path),
-            JournalReady::Epoch(epoch) => {
-                sealer.end_epoch(epoch).map(|()| _ = health.epochs_sealed.fetch_add(1, Ordering::Relaxed))
+            JournalReady::Segment(path) => {
+                epoch_bytes += std::fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or(0);
+                sealer.segment(&path)
             }
+            JournalReady::Epoch(epoch) => sealer.end_epoch(epoch).map(|()| {
+                health.epochs_sealed.fetch_add(1, Ordering::Relaxed);
+                health.unsealed_bytes.fetch_sub(std::mem::take(&mut epoch_bytes), Ordering::Relaxed);
+            }),
         };
         if done.is_err() {
             health.sealing_stopped.store(true, Ordering::Relaxed);
@@ -557,7 +563,7 @@ impl Watch {
         self.health.free_bytes.store(free, Ordering::Relaxed);
         let filled = free_at_start.saturating_sub(free) as f64;
         self.health.fill_bytes_per_second.store((filled / elapsed.as_secs_f64()) as u64, Ordering::Relaxed);
-        let is_low = free <= self.margin_bytes;
+        let is_low = free <= self.health.needed_bytes(self.margin_bytes);
         self.health.set_space_state(if is_low { DiskState::NearlyFull } else { DiskState::Normal });
     }
 }
