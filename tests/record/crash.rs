@@ -166,5 +166,6 @@ fn a_lost_or_damaged_manifest_is_made_again() {
     assert_eq!((found.first, found.end, found.samples), (wanted.first, wanted.end, wanted.samples));
     assert!((found.end_ns - wanted.end_ns).abs() <= 1_000, "{found:?}");
     assert_eq!(after.tables["pose"], before.tables["pose"]);
-    assert!(verify(&folder).unwrap().ok());
+    let verdict = verify(&folder).unwrap();
+    assert!(verdict.ok(), "{verdict}");
 }

@@ -12,7 +12,7 @@ use crate::record::catalog::CameraInfo;
 use crate::record::error::RecordError;
 use crate::record::gap::{Gap, GapCause, GapUnit};
 use crate::record::hash;
-use crate::record::manifest::{Manifest, VideoEntry};
+use crate::record::manifest::{GapEntry, Manifest, VideoEntry};
 use crate::record::schema::FRAMES;
 use crate::record::seal::{Sealer, lock};
 use crate::record::tables;
@@ -46,7 +46,8 @@ pub(super) fn close_videos(
         close(&path, &programs.0)?;
         let counted = count_frames(&programs.1, &path, camera)?;
         let offered = numbered.get(&(place, part)).copied().unwrap_or(0);
-        declare(sealer, camera, part, (offered, counted), at)?;
+        let known = lock(manifest).gaps.clone();
+        declare(sealer, &known, camera, part, (offered, counted), at)?;
         let (sha256, bytes) = hash::file(&path).map_err(|error| RecordError::file(&path, "read", error))?;
         let camera = camera.name.clone();
         lock(manifest).videos.push(VideoEntry { camera, part, file: below, offered, counted, bytes, sha256 });
@@ -54,9 +55,11 @@ pub(super) fn close_videos(
     Ok(())
 }
 
-/// Rows without a frame are missing from the video; frames without a row lost it with the journal's end.
+/// Rows without a frame are missing from the video; frames without a row lost it with the journal's end. What a recovery
+/// before this one has declared (its manifest was lost since) is not declared twice.
 fn declare(
     sealer: &mut Sealer,
+    known: &[GapEntry],
     camera: &CameraInfo,
     part: i32,
     (offered, counted): (u64, u64),
@@ -65,10 +68,13 @@ fn declare(
     let (rows, frames) = (offered as i64, counted as i64);
     let video = format!("video/{}/part{part}", camera.name);
     let row = format!("frames/{}/part{part}", camera.name);
-    if frames < rows {
+    let is_known = |stream: &str, first: i64, end: i64| {
+        known.iter().any(|gap| gap.stream == stream && (gap.first, gap.end) == (Some(first), Some(end)))
+    };
+    if frames < rows && !is_known(&video, frames, rows) {
         sealer.gap_row(&Gap::range(&video, GapUnit::VideoFrames, frames, rows, at, GapCause::Killed))?;
     }
-    if frames > rows {
+    if frames > rows && !is_known(&row, rows, frames) {
         sealer.gap_row(&Gap::range(&row, GapUnit::Rows, rows, frames, at, GapCause::Killed))?;
     }
     Ok(())
