@@ -41,6 +41,10 @@ pub struct ImitationConfig {
     /// Draw many latents a frame and record how variable the action is (policies with a resample graph).
     #[serde(default)]
     pub resample: bool,
+    /// Most force of a helping hand on the virtual rat's root, in weights of the animal, for policies that cannot balance;
+    /// 0 = none. Shown on the panel and kept in the manifest, because what the hand does the policy does not.
+    #[serde(default)]
+    pub assist_weights: f64,
     /// Seed of all random numbers of the policy.
     #[serde(default)]
     pub seed: u64,
@@ -65,6 +69,7 @@ impl ImitationConfig {
             hold_millis: default_hold_millis(),
             latent_noise: 0.0,
             resample: false,
+            assist_weights: 0.0,
             seed: 0,
         }
     }
@@ -83,6 +88,7 @@ impl ImitationConfig {
         }
         check::within("imitation.trust_after_millis", f64::from(self.trust_after_millis), 0.0..=60_000.0, errors);
         check::within("imitation.hold_millis", f64::from(self.hold_millis), 0.0..=1_000.0, errors);
+        check::within("imitation.assist_weights", self.assist_weights, 0.0..=10.0, errors);
         check::within("imitation.latent_noise", self.latent_noise, 0.0..=100.0, errors);
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! The stage is deterministic: the same postures, configuration and seed give the same numbers.
 
+mod assist;
 mod error;
 pub mod eval;
 mod forecast;

@@ -7,6 +7,7 @@ use mujoco_rs::wrappers::mj_data::MjData;
 use mujoco_rs::wrappers::mj_model::MjModel;
 
 use super::ImitationError;
+use super::assist::Assist;
 use super::reference::{Qpos, Qvel};
 
 /// Faster than any animal, slower than any blow-up: rad/s of a hinge or the root.
@@ -33,10 +34,12 @@ pub(super) struct VirtualRat {
     /// Affine servo of each actuator: `[gain, constant, stiffness]`; `None` where the control is a force.
     servos: Vec<Option<[f64; 3]>>,
     warnings: i64,
+    assist: Option<Assist>,
 }
 
 impl VirtualRat {
-    pub(super) fn new(rat: &RatModel, substeps: usize) -> Result<Self, ImitationError> {
+    /// `assist_weights`: most force of the helping hand on the root, in weights of the animal; 0 = none.
+    pub(super) fn new(rat: &RatModel, substeps: usize, assist_weights: f64) -> Result<Self, ImitationError> {
         let sensor = |name: &str| {
             rat.sensor(name).map(|sensor| sensor.data.start).ok_or_else(|| ImitationError::Rig {
                 reason: format!("the body has no sensor {name:?}; expected the dm_control rat"),
@@ -58,7 +61,8 @@ impl VirtualRat {
                 (bias[1] < 0.0).then_some([gain, bias[0], -bias[1]])
             })
             .collect();
-        Ok(Self { data: rat.make_data(), substeps, floor, sensors, servos, warnings: 0 })
+        let assist = (assist_weights > 0.0).then(|| Assist { weights: assist_weights, mass_kg: rat.mass_kg() });
+        Ok(Self { data: rat.make_data(), substeps, floor, sensors, servos, warnings: 0, assist })
     }
 
     /// Puts the rat on a posture, out of the floor, actuators holding it.
@@ -83,10 +87,16 @@ impl VirtualRat {
         self.warnings = self.warning_count();
     }
 
-    /// One control period under `action`; false when the simulation has left what physics allows.
-    pub(super) fn drive(&mut self, action: &[f32; ACTUATORS]) -> bool {
+    /// One control period under `action` towards `reference`; false when the simulation has left what physics allows.
+    pub(super) fn drive(&mut self, action: &[f32; ACTUATORS], reference: (&Qpos, &Qvel)) -> bool {
         for (control, &value) in self.data.ctrl_mut().iter_mut().zip(action) {
             *control = f64::from(value);
+        }
+        if let Some(assist) = self.assist {
+            let state = (self.data.qpos(), self.data.qvel());
+            // The root is the first body after the world; its subtree is the whole rat.
+            let force = assist.root_force(state, self.data.subtree_com()[1], reference);
+            self.data.qfrc_applied_mut()[..6].copy_from_slice(&force);
         }
         for _ in 0..self.substeps {
             self.data.step();

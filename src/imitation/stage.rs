@@ -124,7 +124,7 @@ impl ImitationStage {
         Ok(Self {
             window: ReferenceWindow::new(observer.horizon().max(Span::from_millis(20)), limits, forecaster),
             tail: TailLift::new(&rat),
-            virtual_rat: VirtualRat::new(&rat, manifest.substeps())?,
+            virtual_rat: VirtualRat::new(&rat, manifest.substeps(), config.assist_weights)?,
             reference: rat.make_data(),
             parts: part_ids(&rat)?,
             latent_noise: LatentNoise { gain: config.latent_noise, ..LatentNoise::default() },
@@ -295,13 +295,16 @@ impl ImitationStage {
         self.observer.write(&self.virtual_rat, &out.action, latent, observation);
         let finite = self.policy.run(self.latent_noise, &mut out.action, &mut out.signals)?;
         let between = self.now.map(|now| now());
-        let sane = self.virtual_rat.drive(&out.action);
+        let reached = from + self.timing.control;
+        let (mut qpos, mut qvel) = ([0.0; QPOS_LEN], [0.0; QVEL_LEN]);
+        self.window.sample(reached, &mut qpos);
+        self.window.velocity(reached, self.timing.control, &mut qvel);
+        let sane = self.virtual_rat.drive(&out.action, (&qpos, &qvel));
         let ended = self.now.map(|now| now());
         if let (Some(started), Some(between), Some(ended)) = (started, between, ended) {
             out.inference = out.inference + (between - started);
             out.physics = out.physics + (ended - between);
         }
-        let reached = from + self.timing.control;
         self.state.reached = Some(reached);
         self.state.since_reset = self.state.since_reset + self.timing.control;
         out.control_steps += 1;

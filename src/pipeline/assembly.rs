@@ -302,10 +302,19 @@ pub fn rig_info(config: &Config, stages: &Stages, geoms: Vec<super::BodyGeom>) -
         stages: Stage::ALL.iter().map(|stage| stage.name().to_owned()).collect(),
         clocks,
         latency_edges_micros: LATENCY_EDGES_MICROS.to_vec(),
-        look_ahead: match config.imitation.look_ahead {
-            LookAhead::Delayed => "delayed".to_owned(),
-            LookAhead::Forecast => "forecast".to_owned(),
-        },
+        look_ahead: look_ahead(config),
         outputs: (0..8).map(|output| format!("output {output}")).collect(),
+    }
+}
+
+/// The mode and, where the virtual rat is held up, how hard.
+fn look_ahead(config: &Config) -> String {
+    let mode = match config.imitation.look_ahead {
+        LookAhead::Delayed => "delayed",
+        LookAhead::Forecast => "forecast",
+    };
+    match config.imitation.assist_weights {
+        weights if weights > 0.0 => format!("{mode}, root held by up to {weights} weights"),
+        _ => mode.to_owned(),
     }
 }

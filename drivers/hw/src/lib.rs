@@ -5,7 +5,7 @@
 //! | [`rhx`] | electrode arrays behind Intan RHX, over TCP |
 //! | [`video`] | recorded video files, for replays |
 //! | [`direct`] | electrode arrays on a front end of our own, in blocks of a millisecond |
-//! | [`file`] | recordings of other programs, replayed as an array |
+//! | [`mod@file`] | recordings of other programs, replayed as an array |
 //! | [`serial`] | the sync board on a serial line, or on a socket where it is emulated |
 
 #![warn(clippy::unwrap_used)]
