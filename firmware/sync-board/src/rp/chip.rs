@@ -5,6 +5,10 @@ use fugit::HertzU32;
 pub(super) use rp2040_hal as hal;
 #[cfg(feature = "rp2350")]
 pub(super) use rp235x_hal as hal;
+#[cfg(feature = "rp2350")]
+pub(super) use ::pio;
+#[cfg(feature = "rp2040")]
+pub(super) use pio02 as pio;
 
 use hal::gpio::{DynPinId, FunctionPio0, FunctionSioOutput, Pin, PullDown};
 use hal::pac::{self, interrupt};

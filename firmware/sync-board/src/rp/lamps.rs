@@ -1,6 +1,6 @@
 //! The panel's lamps: five addressable LEDs (WS2812) in a row, in the order of the buttons, by a PIO state machine.
 
-use super::chip::LampMachine;
+use super::chip::{LampMachine, pio};
 
 const LAMPS: usize = 5;
 /// Green, red, blue of each lamp, dim enough for a dark laboratory.

@@ -14,7 +14,7 @@
 
 use mimicd_board::{Feed, Feeder, Train};
 
-use super::chip::{self, PulseMachine};
+use super::chip::{self, PulseMachine, pio};
 
 /// Clocks that the instructions around a wait take.
 const WIDTH_OVERHEAD: u64 = 4;
