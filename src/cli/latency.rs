@@ -78,7 +78,7 @@ fn board(options: &BoardOptions) -> Result<ExitCode> {
     let mut board = pipeline::open_any_board(&config, &Calibration::load(&config.rig.calibration)?, host_now())?;
     println!("board: {}", board.identity());
     if config.board.backend == BoardBackend::Twin {
-        println!("board: simulated, with a link that takes 0.2 to {} µs", config.twin.link_latency_micros_max);
+        println!("board: simulated, with a link that takes 200 to {} µs each way", config.twin.link_latency_micros_max);
     }
     let bar = ProgressBar::new(options.events as u64);
     let echoes = pipeline::board_echo(board.as_mut(), options.events, || bar.inc(1))?;
