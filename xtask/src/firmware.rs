@@ -82,10 +82,10 @@ pub(crate) fn try_emulation() -> Result<bool> {
 fn emulate() -> Result<()> {
     build(&BOARDS[2])?;
     emulator()?;
-    shell::run(
-        "cargo",
-        &["test", "--package", "mimicd-hw", "--test", "firmware", "--", "--nocapture", "--test-threads", "1"],
-    )
+    let mut cargo = Command::new("cargo");
+    cargo.env("MIMICD_FIRMWARE_MESSAGES", "100000");
+    let line = ["test", "--package", "mimicd-hw", "--test", "firmware", "--", "--nocapture", "--test-threads", "1"];
+    shell::run_in(&mut cargo, &line)
 }
 
 fn build(board: &Board) -> Result<()> {
