@@ -92,6 +92,8 @@ fn build(board: &Board) -> Result<()> {
     println!("firmware: {} ({})", board.name, board.target);
     let compiler = compiler_for(board.target)?;
     let mut cargo = Command::new("cargo");
+    // The firmware is built where this looks for it, whatever the caller keeps elsewhere.
+    cargo.env_remove("CARGO_TARGET_DIR");
     cargo.current_dir(CRATE);
     let mut line =
         vec!["build", "--quiet", "--release", "--locked", "--target", board.target, "--features", board.name];
