@@ -180,9 +180,7 @@ impl Library {
     fn line(&self, name: String, current: Option<&str>) -> Option<RecordingLine> {
         let folder = self.folder.join(&name);
         let manifest = Manifest::open(&folder).ok()?;
-        let parts = || manifest.tables.values().flat_map(|table| &table.parts);
-        let first = parts().map(|part| part.t_ns.0).min();
-        let last = parts().map(|part| part.t_ns.1).max();
+        let parts = manifest.tables.values().flat_map(|table| &table.parts);
         let state = self.state();
         let is_current = current == Some(name.as_str());
         let status = match (is_current, manifest.stage, state.verdicts.get(&name)) {
@@ -193,8 +191,8 @@ impl Library {
             (.., None) => RecordingStatus::Sealed,
         };
         Some(RecordingLine {
-            seconds: first.zip(last).map(|(first, last)| (last - first) as f64 * 1e-9),
-            bytes: parts().map(|part| part.bytes).sum::<u64>() + manifest.videos.iter().map(|v| v.bytes).sum::<u64>(),
+            seconds: manifest.seconds(),
+            bytes: parts.map(|part| part.bytes).sum::<u64>() + manifest.videos.iter().map(|v| v.bytes).sum::<u64>(),
             status,
             report: folder.join("report.html").is_file(),
             job: state.jobs.get(&name).cloned(),

@@ -262,6 +262,13 @@ impl Manifest {
         }
     }
 
+    /// Seconds from the first to the last sealed row; `None` while there is none.
+    pub fn seconds(&self) -> Option<f64> {
+        let parts = || self.tables.values().flat_map(|table| &table.parts);
+        let (first, last) = (parts().map(|part| part.t_ns.0).min()?, parts().map(|part| part.t_ns.1).max()?);
+        Some((last - first) as f64 * 1e-9)
+    }
+
     /// Reads the manifest of the recording in `folder`.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ pub fn verify(folder: &Path) -> Result<VerifyReport, RecordError> {
         folder: folder.to_owned(),
         recording: manifest.info.recording.clone(),
         stage: manifest.stage,
-        seconds: seconds(&manifest),
+        seconds: manifest.seconds().unwrap_or(0.0),
         problems: Vec::new(),
         cameras: keep(streams::cameras(folder, &manifest), &mut problems),
         arrays: keep(streams::arrays(folder, &manifest), &mut problems),
@@ -132,13 +132,6 @@ fn judge(report: &VerifyReport, problems: &mut Vec<String>) {
             video.file, video.rows, video.counted, video.declared
         ));
     }
-}
-
-fn seconds(manifest: &Manifest) -> f64 {
-    let parts = || manifest.tables.values().flat_map(|table| &table.parts);
-    let first = parts().map(|part| part.t_ns.0).min();
-    let last = parts().map(|part| part.t_ns.1).max();
-    first.zip(last).map_or(0.0, |(first, last)| (last - first) as f64 * 1e-9)
 }
 
 fn gaps(entries: &[GapEntry]) -> BTreeMap<String, (u64, i64)> {
