@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mimicd::config::Config;
+use mimicd::config::{Config, RecordConfig};
 use mimicd::geometry::Calibration;
 use mimicd::pipeline::{Stepped, load_stages};
 use mimicd::record::{Manifest, RecordingInfo, tables, verify};
@@ -47,8 +47,14 @@ struct Run {
 
 /// Arms, records and seals one scenario.
 fn run(seed: u64, faults: &[String]) -> Run {
+    run_with(seed, faults, |_| ())
+}
+
+/// As [`run`], with the recorder set differently.
+fn run_with(seed: u64, faults: &[String], set: impl FnOnce(&mut RecordConfig)) -> Run {
     let folder = tempfile::tempdir().expect("a folder for the recording");
-    let config = config(seed, faults, folder.path());
+    let mut config = config(seed, faults, folder.path());
+    set(&mut config.record);
     let calibration = Calibration::load(&config.rig.calibration).expect("the preset's calibration loads");
     let stages = load_stages(&config, &calibration).expect("the preset's models load");
     let mut rig = Stepped::new(&config, &calibration, stages).expect("the twin opens");
@@ -214,4 +220,27 @@ fn a_damaged_dataset_does_not_pass() {
     std::fs::remove_file(part).expect("the part is there");
     let report = verify(&run.dataset);
     assert!(report.is_err() || report.is_ok_and(|report| !report.ok()), "a dataset without its frames passed");
+}
+
+/// A disk that is slow and then full: counted, declared, and nothing is wrong with what remains.
+#[test]
+fn a_slow_and_a_full_disk_cost_only_what_is_declared() {
+    if !is_set_up() {
+        return;
+    }
+    let faults = [
+        "kind = \"disk_slow\"\nat_s = 1.5\nfor_s = 0.4\nbytes_per_s = 400000".to_owned(),
+        "kind = \"disk_full\"\nat_s = 1.9\nfor_s = 1.2".to_owned(),
+    ];
+    let run = run_with(4, &faults, |record| {
+        record.lane_kib = 256;
+        record.journal_buffer_mib = 3;
+    });
+    assert_eq!(failures(&run), Vec::<String>::new());
+    let gaps = Manifest::open(&run.dataset).expect("a sealed dataset has a manifest").gaps;
+    let causes: Vec<&str> = gaps.iter().map(|gap| gap.cause.as_str()).collect();
+    assert!(
+        causes.contains(&"disk_failing"),
+        "buffers of 3 MiB and the lanes hold less than 1.2 s of data: {causes:?}"
+    );
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mimicd_device::{BoardCommand, HostTime, OutputIndex, Span};
 use mimicd_sim::TruthLog;
@@ -18,20 +18,22 @@ use super::camera_edge::EdgeControl;
 use super::closed_loop::LoopControl;
 use super::encode_setup;
 use super::encode_worker::{EncodeControl, is_busy};
+use super::host_faults;
 use super::open::open;
 use super::preflight::Preflight;
 use super::preview::{PreviewThread, Previews};
+use super::record_plan::{LEAD_TRIGGERS, RecordPlan};
 use super::shared::Shared;
 use super::signals::SignalShape;
 use super::spike_worker::SpikeControl;
 use super::stages::Stages;
-use super::tables::{TableIds, schemas};
+use super::tables::TableIds;
 use super::threads::Threads;
 use super::truth::TruthWriter;
 use super::view::{HostStatus, View};
 use super::{
-    Command, Degradation, Level, Notice, PreflightCheck, PreflightReport, RecordingProgress, RecordingStarted, Rig,
-    RigError, SealSummary, StartRequest, Verdict,
+    Command, Degradation, Level, Notice, PreflightReport, RecordingProgress, RecordingStarted, Rig, RigError,
+    SealSummary, StartRequest,
 };
 use crate::body::BodyStage;
 use crate::clock::host_now;
@@ -39,13 +41,8 @@ use crate::config::Config;
 use crate::geometry::Calibration;
 use crate::imitation::ImitationStage;
 use crate::pose::PoseStage;
-use crate::record::{
-    ArrayInfo, CameraInfo, Catalog, DiskState, Recorder, RecorderHealth, RecordingInfo, TableSchema, verify,
-};
+use crate::record::{DiskState, Recorder, RecorderHealth, verify};
 use crate::spikes::SpikeStage;
-
-/// How far ahead of the newest trigger a recording starts or ends, so that every thread hears of it in time.
-const LEAD_TRIGGERS: u64 = 15;
 
 /// A rig made of a checked config.
 pub struct RigHost {
@@ -178,10 +175,11 @@ impl RigHost {
             shared.clock.latest_trigger().ok_or_else(|| RigError("the trigger train does not run".to_owned()))?;
         let from = newest + LEAD_TRIGGERS;
         let truth = armed.truth.clone().filter(|_| wanted);
-        let recorder = match continue_recorder(&config, armed, request, truth.is_some(), from) {
+        let plan = RecordPlan::new(&config, &armed.shapes, armed.truth.as_ref(), wanted, host_now);
+        let recorder = match plan.resume(request, &shared, from) {
             Some(recorder) => recorder,
             None => {
-                let recorder = start_recorder(&config, armed, request, truth.is_some())?;
+                let recorder = plan.start(request)?;
                 recorder.note("request", serde_json::to_value(request).map_err(rig_error)?);
                 recorder
             }
@@ -290,7 +288,8 @@ impl Rig for RigHost {
         let mut preflight = Preflight::new(&names, trigger_plan(&self.config));
         preflight.run(&mut armed.threads);
         let mut report = preflight.into_report();
-        report.checks.push(disk_check(&self.config, &armed, self.truth_wanted && armed.truth.is_some()));
+        let (truth, wanted) = (armed.truth.as_ref(), self.truth_wanted);
+        report.checks.push(RecordPlan::new(&self.config, &armed.shapes, truth, wanted, host_now).disk_check());
         armed.train = usize::from(armed.truth.is_some());
         if report.passed() {
             self.view.set_shared(Some(Arc::clone(&armed.threads.shared)));
@@ -351,6 +350,9 @@ impl Rig for RigHost {
     fn buttons(&mut self, commands: &mut Vec<Command>) {
         self.look_around();
         let Some(armed) = &mut self.armed else { return };
+        if armed.truth.as_ref().is_some_and(|truth| host_faults::network_is_nan(truth, host_now())) {
+            armed.threads.controls.closed_loop.push(LoopControl::PoisonPose).ok(); // The next pass tries again.
+        }
         while let Some(report) = armed.threads.controls.reports.pop() {
             match report {
                 BoardReport::Button(button) => commands.extend(command_of(button)),
@@ -384,82 +386,6 @@ pub fn load_stages(config: &Config, calibration: &Calibration) -> Result<Stages,
     let imitation =
         ImitationStage::load(&config.imitation, &config.body, config.rig.frame_rate_hz).map_err(rig_error)?;
     Ok(Stages { pose, body, imitation })
-}
-
-fn start_recorder(config: &Config, armed: &Armed, request: &StartRequest, truth: bool) -> Result<Recorder, RigError> {
-    let checked = serde_json::to_value(config).map_err(rig_error)?;
-    let mut info = RecordingInfo::new(&request.subject, &config.rig.name, SystemTime::now(), checked);
-    info.files = super::provenance::files(config);
-    let (tables, cameras, arrays) = contents(config, armed, truth);
-    Recorder::start(&config.record, info, tables, cameras, arrays).map_err(rig_error)
-}
-
-/// Whether the disk will last. Too little of it is a warning here: it is the start of a recording that is refused.
-fn disk_check(config: &Config, armed: &Armed, truth: bool) -> PreflightCheck {
-    let (tables, cameras, arrays) = contents(config, armed, truth);
-    let (verdict, detail) = match Recorder::forecast(&config.record, tables, cameras, arrays) {
-        Ok(forecast) => {
-            let lasts = forecast.seconds() >= 60.0 * f64::from(config.record.warn_below_minutes);
-            (if lasts { Verdict::Pass } else { Verdict::Warn }, forecast.to_string())
-        }
-        Err(error) => (Verdict::Warn, error.to_string()),
-    };
-    PreflightCheck { name: "disk".to_owned(), verdict, detail }
-}
-
-/// Goes on in the interrupted recording that the request names. `None`: none is named, or it cannot be continued, which
-/// the operator is told; a new recording begins then, and the old one stays to be recovered.
-fn continue_recorder(
-    config: &Config,
-    armed: &Armed,
-    request: &StartRequest,
-    truth: bool,
-    from: u64,
-) -> Option<Recorder> {
-    let name = request.continues.as_deref()?;
-    let folder = config.record.folder.join(name);
-    let (tables, cameras, arrays) = contents(config, armed, truth);
-    let period = Span::from_secs_f64(1.0 / config.rig.frame_rate_hz);
-    let lead = Span::from_nanos(period.nanos() * LEAD_TRIGGERS as i64).to_duration();
-    let resumed = Catalog::new(tables, cameras, arrays)
-        .and_then(|catalog| Recorder::resume(&config.record, &folder, &catalog))
-        .and_then(|mut recorder| recorder.go_on(SystemTime::now() + lead, from, period).map(|()| recorder));
-    let shared = &armed.threads.shared;
-    match resumed {
-        Ok(recorder) => {
-            let text = format!("{name} is recovered and goes on; what lies between is declared as gaps");
-            shared.notice(Notice::new(Level::Warning, "recorder", text));
-            Some(recorder)
-        }
-        Err(error) => {
-            let text = format!("{name} cannot be continued ({error}); a new recording begins");
-            shared.notice(Notice::new(Level::Error, "recorder", text));
-            None
-        }
-    }
-}
-
-/// What a recording of this rig holds.
-fn contents(config: &Config, armed: &Armed, truth: bool) -> (Vec<TableSchema>, Vec<CameraInfo>, Vec<ArrayInfo>) {
-    let rate_hz = config.rig.frame_rate_hz;
-    let cameras = config.cameras.iter().map(|c| CameraInfo {
-        name: c.name.clone(),
-        width_px: c.width_px,
-        height_px: c.height_px,
-        format: c.format,
-        rate_hz,
-    });
-    let arrays = config.arrays.iter().map(|a| ArrayInfo {
-        name: a.name.clone(),
-        channels: a.channels,
-        rate_hz: a.rate_hz,
-        gain_uv_per_bit: a.gain_uv_per_bit,
-    });
-    let mut tables = schemas(&armed.shapes);
-    if truth {
-        tables.extend(super::truth::schemas());
-    }
-    (tables, cameras.collect(), arrays.collect())
 }
 
 fn hand_out_lanes(armed: &mut Armed, recording: &mut Recording) -> Result<(), RigError> {

@@ -4,7 +4,7 @@
 //! (see [`StageClock`](super::ladder::StageClock)); devices are polled in a fixed order every [`STEP`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use mimicd_device::{BoardCommand, HostTime, Span};
 use mimicd_sim::TruthLog;
@@ -16,15 +16,17 @@ use super::board_edge::{BoardControl, BoardReport};
 use super::camera_edge::EdgeControl;
 use super::closed_loop::LoopControl;
 use super::encode_worker::EncodeControl;
+use super::host_faults;
 use super::open::open;
 use super::preflight::BURST;
+use super::record_plan::RecordPlan;
 use super::shared::Shared;
 use super::spike_worker::SpikeControl;
 use super::stages::Stages;
-use super::tables::{TableIds, schemas};
+use super::tables::TableIds;
 use crate::config::Config;
 use crate::geometry::Calibration;
-use crate::record::{ArrayInfo, CameraInfo, Recorder, RecordingInfo};
+use crate::record::{Recorder, RecordingInfo};
 
 /// Virtual time between two passes.
 pub const STEP: Span = Span::from_micros(500);
@@ -51,6 +53,8 @@ pub struct Stepped {
     truth: Option<TruthLog>,
     rig: serde_json::Value,
     now: HostTime,
+    /// `now` for the disk's fault script, which other threads ask.
+    clock: Arc<AtomicI64>,
 }
 
 impl Stepped {
@@ -77,7 +81,7 @@ impl Stepped {
         if let Some(encode) = &mut assembly.encode {
             encode.step_work();
         }
-        Ok(Self { config: config.clone(), assembly, truth, rig, now: HostTime::ZERO })
+        Ok(Self { config: config.clone(), assembly, truth, rig, now: HostTime::ZERO, clock: Arc::default() })
     }
 
     /// Virtual now.
@@ -109,6 +113,7 @@ impl Stepped {
     pub fn step_within(&mut self, around: &mut dyn FnMut(Part, &mut dyn FnMut())) {
         self.now += STEP;
         let now = self.now;
+        self.clock.store(now.nanos(), Ordering::Release);
         self.inject();
         let assembly = &mut self.assembly;
         around(Part::Board, &mut || _ = assembly.board.pass(now));
@@ -171,23 +176,11 @@ impl Stepped {
     /// When the recorder cannot start.
     pub fn record(&mut self, info: RecordingInfo) -> Result<(Recorder, u64), RigError> {
         let failed = |error: crate::record::RecordError| RigError(error.to_string());
-        let config = &self.config;
-        let cameras = config.cameras.iter().map(|c| CameraInfo {
-            name: c.name.clone(),
-            width_px: c.width_px,
-            height_px: c.height_px,
-            format: c.format,
-            rate_hz: config.rig.frame_rate_hz,
+        let (faults, clock) = (self.truth.as_ref(), Arc::clone(&self.clock));
+        let plan = RecordPlan::new(&self.config, &self.assembly.shapes, faults, false, move || {
+            HostTime::from_nanos(clock.load(Ordering::Acquire))
         });
-        let arrays = config.arrays.iter().map(|a| ArrayInfo {
-            name: a.name.clone(),
-            channels: a.channels,
-            rate_hz: a.rate_hz,
-            gain_uv_per_bit: a.gain_uv_per_bit,
-        });
-        let tables = schemas(&self.assembly.shapes);
-        let mut recorder =
-            Recorder::start(&config.record, info, tables, cameras.collect(), arrays.collect()).map_err(failed)?;
+        let mut recorder = plan.start_as(info)?;
         recorder.note("rig", self.rig.clone());
         let from = self.shared().clock.latest_trigger().unwrap_or(0) + 5;
         self.shared().clock.set_recording_from(Some(from));
@@ -228,8 +221,7 @@ impl Stepped {
 
     /// Faults that strike the host itself.
     fn inject(&mut self) {
-        let poisoned = self.truth.as_ref().is_some_and(|t| t.host_faults().network_is_nan(t.universe(self.now)));
-        if poisoned {
+        if self.truth.as_ref().is_some_and(|truth| host_faults::network_is_nan(truth, self.now)) {
             self.assembly.controls.closed_loop.push(LoopControl::PoisonPose).ok();
         }
     }

@@ -35,6 +35,7 @@ mod video;
 
 pub use catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
 pub use command::{CommandError, RecordCommand};
+pub use disk::{DiskFault, DiskFaults, RecordDisk};
 pub use error::RecordError;
 pub use forecast::Forecast;
 pub use gap::{Gap, GapCause, GapUnit};

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
 use super::collect::{BUFFER_BYTES, CollectState, Collector, Command, Start};
-use super::disk::{Disk, OsDisk};
+use super::disk::{Disk, OsDisk, RecordDisk};
 use super::error::RecordError;
 use super::forecast::{self, Forecast};
 use super::health::{DiskState, LaneHealth, RecorderHealth, Shared};
@@ -122,12 +122,15 @@ impl Recorder {
         cameras: Vec<CameraInfo>,
         arrays: Vec<ArrayInfo>,
     ) -> Result<Self, RecordError> {
-        Self::start_on(Arc::new(OsDisk), config, info, tables, cameras, arrays)
+        Self::start_on(RecordDisk::system(), config, info, tables, cameras, arrays)
     }
 
     /// As [`start`](Self::start), on any disk.
-    pub(super) fn start_on(
-        disk: Arc<dyn Disk>,
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_on(
+        RecordDisk(disk): RecordDisk,
         config: &RecordConfig,
         info: RecordingInfo,
         tables: Vec<TableSchema>,
@@ -150,8 +153,12 @@ impl Recorder {
     /// # Errors
     /// As for [`start`](Self::start) and [`recover`](super::recover), and when tables, cameras or arrays differ from
     /// those of the recording.
-    pub fn resume(config: &RecordConfig, folder: &Path, catalog: &Catalog) -> Result<Self, RecordError> {
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+    pub fn resume(
+        RecordDisk(disk): RecordDisk,
+        config: &RecordConfig,
+        folder: &Path,
+        catalog: &Catalog,
+    ) -> Result<Self, RecordError> {
         let held = FolderLock::take(folder)?;
         recover_held(&disk, folder)?;
         let mut manifest = Manifest::load(&*disk, folder)?;

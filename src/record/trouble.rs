@@ -1,20 +1,17 @@
 //! The recorder on a disk that is full, failing or slow: the producing thread does not feel it, the state has a name, and
 //! whatever is lost is declared.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use mimicd_device::{ArrayIndex, Integrity, RigTime, SampleBlock, SampleIndex};
 
-use super::disk::{Disk, DiskFile, OsDisk};
 use super::manifest::{Manifest, Stage};
 use super::recover::recover;
 use super::schema::{Column, ScalarKind, TableSchema};
 use super::verify::verify;
-use super::{ArrayInfo, BlockStamp, DiskState, Recorder, RecordingInfo};
+use super::{ArrayInfo, BlockStamp, DiskFault, DiskFaults, DiskState, RecordDisk, Recorder, RecordingInfo};
 use crate::config::{RecordConfig, VideoCodec};
 
 const CHANNELS: usize = 64;
@@ -25,7 +22,6 @@ const RATE: f64 = 2.0 * CHANNELS as f64 * 30_000.0;
 
 /// What is wrong with the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 enum Trouble {
     None,
     Full,
@@ -34,88 +30,14 @@ enum Trouble {
     HalfRate,
 }
 
-struct TroubledDisk(Arc<Troubled>);
-
-struct Troubled {
-    now: AtomicU8,
-    free_at: Mutex<Instant>,
-}
-
-impl Troubled {
-    fn set(&self, trouble: Trouble) {
-        self.now.store(trouble as u8, Ordering::SeqCst);
-    }
-
-    fn suffer(&self, bytes: usize) -> io::Result<()> {
-        match self.now.load(Ordering::SeqCst) {
-            1 => Err(io::Error::from_raw_os_error(28)), // ENOSPC
-            2 => Err(io::Error::from_raw_os_error(5)),  // EIO
-            3 => {
-                let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-                let until = (*free_at).max(Instant::now()) + Duration::from_secs_f64(bytes as f64 / (RATE / 2.0));
-                *free_at = until;
-                drop(free_at);
-                std::thread::sleep(until.saturating_duration_since(Instant::now()));
-                Ok(())
-            }
-            _ => Ok(()),
+impl Trouble {
+    fn fault(self) -> Option<DiskFault> {
+        match self {
+            Self::None => None,
+            Self::Full => Some(DiskFault::Full),
+            Self::Failing => Some(DiskFault::Failing),
+            Self::HalfRate => Some(DiskFault::Slow { bytes_per_s: RATE / 2.0 }),
         }
-    }
-}
-
-struct TroubledFile(Arc<dyn DiskFile>, Arc<Troubled>);
-
-impl DiskFile for TroubledFile {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.1.suffer(bytes.len())?;
-        self.0.write_at(offset, bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.1.suffer(0)?;
-        self.0.sync()
-    }
-}
-
-impl Disk for TroubledDisk {
-    fn create(&self, path: &Path, reserve_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
-        self.0.suffer(0)?;
-        Ok(Arc::new(TroubledFile(OsDisk.create(path, reserve_bytes)?, Arc::clone(&self.0))))
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        OsDisk.read(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.suffer(0)?;
-        OsDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove(path)
-    }
-
-    fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.0.suffer(0)?;
-        OsDisk.sync_folder(path)
-    }
-
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.0.suffer(0)?;
-        OsDisk.create_folder(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list(path)
-    }
-
-    fn list_folders(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        OsDisk.list_folders(path)
-    }
-
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        OsDisk.free_bytes(path)
     }
 }
 
@@ -132,7 +54,9 @@ struct Outcome {
 /// One second in peace, `length` in trouble, then peace (or not) for a second; sealed if it can be.
 fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
     let home = tempfile::tempdir().expect("a folder");
-    let troubled = Arc::new(Troubled { now: AtomicU8::new(0), free_at: Mutex::new(Instant::now()) });
+    let now = Arc::new(Mutex::new(Trouble::None));
+    let asked = Arc::clone(&now);
+    let faults: DiskFaults = Arc::new(move || asked.lock().expect("nobody panics holding it").fault());
     let config = RecordConfig {
         folder: home.path().to_owned(),
         video: VideoCodec::None,
@@ -149,7 +73,7 @@ fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
         TableSchema::new("steps", "One row a step.", vec![Column::scalar("step", ScalarKind::I64, "", "Which.")]);
     let arrays =
         vec![ArrayInfo { name: "A".to_owned(), channels: CHANNELS, rate_hz: 30_000.0, gain_uv_per_bit: 0.195 }];
-    let disk: Arc<dyn Disk> = Arc::new(TroubledDisk(Arc::clone(&troubled)));
+    let disk = RecordDisk::with_faults(faults);
     let mut recorder = Recorder::start_on(disk, &config, info, vec![table], vec![], arrays).expect("starts");
     let folder = recorder.folder().to_owned();
     let steps = recorder.table("steps").expect("the table is there");
@@ -163,7 +87,7 @@ fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
         let elapsed = STEP * step as u32;
         std::thread::sleep(elapsed.saturating_sub(began.elapsed()));
         let is_trouble = elapsed >= from && (elapsed < until || !heals);
-        troubled.set(if is_trouble { trouble } else { Trouble::None });
+        *now.lock().expect("nobody panics holding it") = if is_trouble { trouble } else { Trouble::None };
         let at = RigTime::from_nanos(step * STEP.as_nanos() as i64);
         let before = Instant::now();
         lane.row(steps, at, |row| row.i64(step));

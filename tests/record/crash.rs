@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::support::{Feed, arrays, cameras, config, start, tables};
 use mimicd::config::VideoCodec;
-use mimicd::record::{Catalog, Manifest, Recorder, Stage, recover, unfinished, verify};
+use mimicd::record::{Catalog, Manifest, RecordDisk, Recorder, Stage, recover, unfinished, verify};
 use rand::{RngExt as _, SeedableRng as _};
 
 const STEP: Duration = Duration::from_millis(2);
@@ -26,7 +26,7 @@ fn killed_child() {
     let (mut recorder, first) = match unfinished(&home).first() {
         Some(folder) => {
             let catalog = Catalog::new(tables(), cameras(), arrays()).unwrap();
-            (Recorder::resume(&config, folder, &catalog).unwrap(), progress(&home) + 40)
+            (Recorder::resume(RecordDisk::system(), &config, folder, &catalog).unwrap(), progress(&home) + 40)
         }
         None => (start(&config), 0),
     };

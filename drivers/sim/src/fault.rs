@@ -213,6 +213,11 @@ pub struct HostFaults {
 }
 
 impl HostFaults {
+    /// Whether the script disturbs the disk at all.
+    pub fn disk_ever_fails(&self) -> bool {
+        !(self.disk_slow.is_empty() && self.disk_full.is_empty())
+    }
+
     /// Bytes a second that the disk takes at `universe`, if it is slow then.
     pub fn disk_bytes_per_s(&self, universe: Span) -> Option<u64> {
         self.disk_slow.iter().find(|(window, _)| window.holds(universe)).map(|&(_, rate)| rate)
@@ -252,7 +257,8 @@ impl Script {
         };
         for (index, fault) in faults.iter().enumerate() {
             script.add(fault).ok_or_else(|| {
-                let expected = format!("a camera below {cameras}, an array below {arrays}, times and lengths >= 0");
+                let expected =
+                    format!("a camera below {cameras}, an array below {arrays}, times and lengths >= 0, rates > 0");
                 SimError::option(format!("fault {index}"), format!("{fault:?}"), expected)
             })?;
         }
@@ -294,6 +300,7 @@ impl Script {
                 faults.vanished.push(gone);
                 faults.gaps.push(gone);
             }
+            Fault::DiskSlow { bytes_per_s: 0, .. } => return None,
             Fault::DiskSlow { at_s, for_s, bytes_per_s } => {
                 self.host.disk_slow.push((window(at_s, for_s)?, bytes_per_s));
             }

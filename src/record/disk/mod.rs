@@ -4,12 +4,17 @@
 //! torn or reordered; a file's *name* is not safe before [`Disk::sync_folder`] of its folder; a rename is atomic but
 //! not durable before the folder's sync.
 
+mod choice;
+mod faulty;
 mod os;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use choice::RecordDisk;
+use faulty::FaultyDisk;
+pub use faulty::{DiskFault, DiskFaults};
 pub(super) use os::OsDisk;
 
 /// A file open for writing. Shared between the thread that writes and the one that syncs.

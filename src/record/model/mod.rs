@@ -24,7 +24,7 @@ use super::manifest::{Manifest, Stage};
 use super::recover::{recover, recover_held};
 use super::schema::{Column, ScalarKind, TableSchema};
 use super::verify::verify;
-use super::{ArrayInfo, BlockStamp, Recorder, RecordingInfo, tables};
+use super::{ArrayInfo, BlockStamp, RecordDisk, Recorder, RecordingInfo, tables};
 use crate::config::{RecordConfig, VideoCodec};
 
 const STEPS: i64 = 160;
@@ -64,8 +64,8 @@ fn table() -> TableSchema {
 fn record(disk: &Arc<dyn Disk>, home: &Path) -> PathBuf {
     let info = RecordingInfo::new("rat", "model", SystemTime::UNIX_EPOCH, serde_json::json!({}));
     let config = config(home);
-    let mut recorder =
-        Recorder::start_on(Arc::clone(disk), &config, info, vec![table()], vec![], arrays()).expect("starts");
+    let mut recorder = Recorder::start_on(RecordDisk(Arc::clone(disk)), &config, info, vec![table()], vec![], arrays())
+        .expect("starts");
     let steps = recorder.table("steps").expect("the table is there");
     let mut lane = recorder.lane("model");
     for step in 0..STEPS {
