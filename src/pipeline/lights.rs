@@ -1,6 +1,6 @@
 //! Lights that are watched in camera images: a spot's mean brightness, for rules and for the latency echo.
 
-use mimicd_device::PixelFormat;
+use mimicd_device::Frame;
 
 use crate::config::Config;
 use crate::stream::FrameSet;
@@ -39,25 +39,20 @@ impl Lights {
     pub fn measure(&self, set: &FrameSet, mut tell: impl FnMut(usize, f64)) {
         for (index, spot) in self.spots.iter().enumerate() {
             let frame = set.frames.get(spot.camera).and_then(|frame| frame.as_deref());
-            let level = frame.map_or(f64::NAN, |frame| {
-                // The byte that carries most of the brightness: the upper one of 16-bit grey, the first of all others.
-                let first = usize::from(frame.geometry.format == PixelFormat::Mono16);
-                let step = frame.geometry.format.bytes_per_pixel();
-                spot.mean(frame.pixels.get(first..).unwrap_or_default(), frame.geometry.width_px as usize, step)
-            });
-            tell(index, level);
+            tell(index, frame.map_or(f64::NAN, |frame| spot.mean(frame)));
         }
     }
 }
 
 impl Spot {
-    /// Mean of every `step`th byte in the square.
-    fn mean(&self, pixels: &[u8], width: usize, step: usize) -> f64 {
+    /// Mean brightness of the square, 0 to 255.
+    fn mean(&self, frame: &Frame) -> f64 {
+        let width = frame.geometry.width_px as usize;
         let (mut sum, mut count) = (0_u64, 0_u64);
         for row in self.rows[0]..self.rows[1] {
             for column in self.columns[0]..self.columns[1] {
-                if let Some(value) = pixels.get((row * width + column) * step) {
-                    sum += u64::from(*value);
+                if let Some(value) = frame.brightness(row * width + column) {
+                    sum += u64::from(value);
                     count += 1;
                 }
             }
@@ -68,15 +63,19 @@ impl Spot {
 
 #[cfg(test)]
 mod tests {
+    use mimicd_device::{CameraIndex, FrameGeometry, PixelFormat};
+
     use super::*;
 
     #[test]
     fn a_spot_is_the_mean_of_its_square() {
-        let mut pixels = vec![10_u8; 8 * 6];
+        let geometry = |height_px| FrameGeometry { width_px: 8, height_px, format: PixelFormat::Mono8 };
+        let mut frame = Frame::blank(CameraIndex(0), geometry(6));
+        frame.pixels.fill(10);
         let spot = Spot { camera: 0, columns: [2, 5], rows: [1, 4] };
-        assert_eq!(spot.mean(&pixels, 8, 1), 10.0);
-        (1..4).for_each(|row| pixels[row * 8 + 2..row * 8 + 5].fill(200));
-        assert_eq!(spot.mean(&pixels, 8, 1), 200.0);
-        assert!(spot.mean(&[], 8, 1).is_nan());
+        assert_eq!(spot.mean(&frame), 10.0);
+        (1..4).for_each(|row| frame.pixels[row * 8 + 2..row * 8 + 5].fill(200));
+        assert_eq!(spot.mean(&frame), 200.0);
+        assert!(spot.mean(&Frame::blank(CameraIndex(0), geometry(0))).is_nan());
     }
 }

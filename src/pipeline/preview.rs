@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use mimicd_device::{Frame, PixelFormat};
+use mimicd_device::Frame;
 
 use super::Preview;
 use super::shared::Shared;
@@ -97,33 +97,44 @@ impl Drop for PreviewThread {
     }
 }
 
-/// Averages blocks of pixels.
-fn shrink(frame: &Frame, preview: &mut Preview) {
+/// Averages square blocks of pixels into `preview`, which is at most [`WIDTH_MAX`] wide.
+pub fn shrink(frame: &Frame, preview: &mut Preview) {
     let (width, height) = (frame.geometry.width_px as usize, frame.geometry.height_px as usize);
     let step = width.div_ceil(WIDTH_MAX).max(1);
     let (small_width, small_height) = (width / step, height / step);
-    let grey = |x: usize, y: usize| -> u32 {
-        let at = y * width + x;
-        match frame.geometry.format {
-            PixelFormat::Mono16 => u32::from(frame.pixels[2 * at + 1]) << 4 | u32::from(frame.pixels[2 * at]) >> 4,
-            PixelFormat::Yuyv => u32::from(frame.pixels[2 * at]),
-            _ => u32::from(frame.pixels[at]),
-        }
-    };
     preview.width_px = small_width as u16;
     preview.height_px = small_height as u16;
     preview.grey.clear();
+    let mut sums = [0u32; WIDTH_MAX];
     for y in 0..small_height {
-        for x in 0..small_width {
-            let sum: u32 = (0..step * step).map(|i| grey(x * step + i % step, y * step + i / step)).sum();
-            preview.grey.push((sum / (step * step) as u32).min(255) as u8);
+        sums.fill(0);
+        for row in y * step..(y + 1) * step {
+            add_row(frame, row, step, &mut sums[..small_width]);
         }
+        let mean = |sum: &u32| (sum / (step * step) as u32).min(255) as u8;
+        preview.grey.extend(sums[..small_width].iter().map(mean));
+    }
+}
+
+/// Adds a row's brightness, `step` pixels to a sum.
+fn add_row(frame: &Frame, row: usize, step: usize, sums: &mut [u32]) {
+    let width = frame.geometry.width_px as usize;
+    if frame.geometry.format.bytes_per_pixel() == 1 {
+        let pixels = &frame.pixels[row * width..][..width];
+        for (sum, block) in sums.iter_mut().zip(pixels.chunks_exact(step)) {
+            *sum += block.iter().map(|&pixel| u32::from(pixel)).sum::<u32>();
+        }
+        return;
+    }
+    for (x, sum) in sums.iter_mut().enumerate() {
+        let pixels = (row * width + x * step)..(row * width + (x + 1) * step);
+        *sum += pixels.filter_map(|at| frame.brightness(at)).map(u32::from).sum::<u32>();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mimicd_device::{CameraIndex, FrameGeometry};
+    use mimicd_device::{CameraIndex, FrameGeometry, PixelFormat};
 
     use super::*;
 
@@ -136,5 +147,24 @@ mod tests {
         shrink(&frame, &mut preview);
         assert_eq!((preview.width_px, preview.height_px), (320, 2));
         assert!(preview.grey.iter().all(|&grey| grey == 75));
+    }
+
+    #[test]
+    fn wide_values_and_luma_give_the_same_picture() {
+        let of = |format: PixelFormat, spread: fn(u8) -> [u8; 2]| {
+            let mut frame = Frame::blank(CameraIndex(0), FrameGeometry { width_px: 700, height_px: 9, format });
+            let values = (0..700 * 9).map(|at| (at * 37 % 251) as u8);
+            let bytes = format.bytes_per_pixel();
+            for (pixel, value) in frame.pixels.chunks_exact_mut(bytes).zip(values) {
+                pixel.copy_from_slice(&spread(value)[..bytes]);
+            }
+            let mut preview = Preview::default();
+            shrink(&frame, &mut preview);
+            assert_eq!((preview.width_px, preview.height_px), (233, 3), "{format:?}");
+            preview.grey
+        };
+        let plain = of(PixelFormat::Mono8, |value| [value, 0]);
+        assert_eq!(of(PixelFormat::Yuyv, |value| [value, 128]), plain);
+        assert_eq!(of(PixelFormat::Mono12, |value| (u16::from(value) << 4).to_le_bytes()), plain);
     }
 }

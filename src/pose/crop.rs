@@ -152,29 +152,46 @@ impl Cropper {
                     row.iter_mut().zip(luma).for_each(|(sum, pair)| *sum += weight * f32::from(pair[0]));
                 }
             }),
-            PixelFormat::Mono16 => {
-                let unit = 1.0 / (1u32 << self.mono16_shift) as f32;
-                self.resample(frame, crop, image, |y, first, weights, row| {
-                    for (line, weight) in weights.into_iter().enumerate() {
-                        let values = pixels[2 * ((y + line) * stride + first)..].chunks_exact(2);
-                        row.iter_mut().zip(values).for_each(|(sum, pair)| {
-                            *sum += weight * unit * f32::from(u16::from_le_bytes([pair[0], pair[1]]));
-                        });
-                    }
-                })
+            PixelFormat::Mono16 => self.fill_wide(frame, crop, image, self.mono16_shift),
+            format @ (PixelFormat::Mono10 | PixelFormat::Mono12) => {
+                self.fill_wide(frame, crop, image, format.bits() - 8)
             }
-            // Mean of the mosaic's two-by-two cell: red, two greens and blue, whatever their order.
-            PixelFormat::BayerRg8 | PixelFormat::BayerGb8 | PixelFormat::BayerGr8 | PixelFormat::BayerBg8 => self
-                .resample(frame, crop, image, |y, first, weights, row| {
-                    for (line, weight) in weights.into_iter().enumerate() {
-                        for (sum, x) in row.iter_mut().zip(first..) {
-                            let at = ((y + line) & !1) * stride + (x & !1);
-                            let cell = [pixels[at], pixels[at + 1], pixels[at + stride], pixels[at + stride + 1]];
-                            *sum += weight * 0.25 * cell.iter().map(|&v| f32::from(v)).sum::<f32>();
-                        }
-                    }
-                }),
+            _ => self.fill_mosaic(frame, crop, image),
         }
+    }
+
+    /// Grey of 16-bit words whose lowest `shift` bits are fractions.
+    fn fill_wide(&mut self, frame: &Frame, crop: &CropBox, image: &mut [f32], shift: u32) -> Brightness {
+        let (pixels, stride) = (&frame.pixels[..], frame.geometry.width_px as usize);
+        let unit = 1.0 / (1u32 << shift) as f32;
+        self.resample(frame, crop, image, |y, first, weights, row| {
+            for (line, weight) in weights.into_iter().enumerate() {
+                let values = pixels[2 * ((y + line) * stride + first)..].chunks_exact(2);
+                row.iter_mut().zip(values).for_each(|(sum, pair)| {
+                    *sum += weight * unit * f32::from(u16::from_le_bytes([pair[0], pair[1]]));
+                });
+            }
+        })
+    }
+
+    /// Mean of the mosaic's two-by-two cell: red, two greens and blue, whatever their order.
+    fn fill_mosaic(&mut self, frame: &Frame, crop: &CropBox, image: &mut [f32]) -> Brightness {
+        let (pixels, stride) = (&frame.pixels[..], frame.geometry.width_px as usize);
+        let bytes = frame.geometry.format.bytes_per_pixel();
+        let unit = 0.25 / (1u32 << (frame.geometry.format.bits() - 8)) as f32;
+        let value = |at: usize| match bytes {
+            1 => f32::from(pixels[at]),
+            _ => f32::from(u16::from_le_bytes([pixels[2 * at], pixels[2 * at + 1]])),
+        };
+        self.resample(frame, crop, image, |y, first, weights, row| {
+            for (line, weight) in weights.into_iter().enumerate() {
+                for (sum, x) in row.iter_mut().zip(first..) {
+                    let at = ((y + line) & !1) * stride + (x & !1);
+                    let cell = [at, at + 1, at + stride, at + stride + 1];
+                    *sum += weight * unit * cell.into_iter().map(value).sum::<f32>();
+                }
+            }
+        })
     }
 
     /// Bilinear up to a reduction of 1.5; beyond it the mean of evenly spread samples. `add(y, first, weights, row)` adds

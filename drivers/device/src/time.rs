@@ -197,6 +197,8 @@ pub enum Moment {
     ExposureEnd,
     /// First byte of the frame reached the host controller.
     TransferStart,
+    /// Last byte of the frame reached the host controller.
+    TransferEnd,
     /// The device does not say.
     Unknown,
 }

@@ -104,11 +104,17 @@ impl Encoder {
 const fn pixel_format(format: PixelFormat) -> &'static str {
     match format {
         PixelFormat::Mono8 => "gray",
+        PixelFormat::Mono10 => "gray10le",
+        PixelFormat::Mono12 => "gray12le",
         PixelFormat::Mono16 => "gray16le",
         PixelFormat::BayerRg8 => "bayer_rggb8",
+        PixelFormat::BayerRg10 | PixelFormat::BayerRg12 | PixelFormat::BayerRg16 => "bayer_rggb16le",
         PixelFormat::BayerGb8 => "bayer_gbrg8",
+        PixelFormat::BayerGb10 | PixelFormat::BayerGb12 | PixelFormat::BayerGb16 => "bayer_gbrg16le",
         PixelFormat::BayerGr8 => "bayer_grbg8",
+        PixelFormat::BayerGr10 | PixelFormat::BayerGr12 | PixelFormat::BayerGr16 => "bayer_grbg16le",
         PixelFormat::BayerBg8 => "bayer_bggr8",
+        PixelFormat::BayerBg10 | PixelFormat::BayerBg12 | PixelFormat::BayerBg16 => "bayer_bggr16le",
         PixelFormat::Yuyv => "yuyv422",
     }
 }
@@ -131,7 +137,7 @@ pub fn raw_video_arguments(camera: &CameraInfo) -> Vec<String> {
 fn output_arguments(config: &RecordConfig, camera: &CameraInfo) -> Vec<String> {
     let (crf, threads) = (config.video_crf.to_string(), config.video_threads.to_string());
     let key_frames = camera.rate_hz.ceil().max(1.0).to_string();
-    let is_grey = matches!(camera.format, PixelFormat::Mono8);
+    let is_grey = camera.format.is_mono();
     let mut arguments: Vec<&str> = vec!["-an", "-threads", &threads];
     match config.video {
         VideoCodec::X264 => {
