@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 /// A fixed number of `Arc` slots. A slot is free again when every clone handed out has been dropped.
 ///
-/// The number of slots is the sum of what its holders may hold at once, plus one being filled; the caller names them.
+/// The number of slots is the sum of what its holders may hold at once, plus one being filled; the caller names them. The
+/// first free slot is taken, not the one that has rested longest: only as many slots are ever touched as are really held,
+/// and the one taken is likely to be in the cache.
 pub struct Pool<T> {
     slots: Vec<Arc<T>>,
-    next: usize,
 }
 
 impl<T> Pool<T> {
@@ -17,7 +18,7 @@ impl<T> Pool<T> {
     /// If `slots` is zero.
     pub fn new(slots: usize, mut make: impl FnMut() -> T) -> Self {
         assert!(slots > 0, "a pool needs at least one slot");
-        Self { slots: (0..slots).map(|_| Arc::new(make())).collect(), next: 0 }
+        Self { slots: (0..slots).map(|_| Arc::new(make())).collect() }
     }
 
     /// Finds a free slot, lets `fill` write it and, if `fill` returns `Ok(true)`, hands a clone out.
@@ -27,16 +28,13 @@ impl<T> Pool<T> {
     /// # Errors
     /// [`PoolError::Exhausted`] when every slot is held by a reader, or whatever `fill` returns.
     pub fn lease<E>(&mut self, fill: impl FnOnce(&mut T) -> Result<bool, E>) -> Result<Option<Arc<T>>, PoolError<E>> {
-        let count = self.slots.len();
-        for step in 0..count {
-            let at = (self.next + step) % count;
-            let Some(slot) = Arc::get_mut(&mut self.slots[at]) else { continue };
-            self.next = at;
-            if !fill(slot).map_err(PoolError::Fill)? {
-                return Ok(None);
-            }
-            self.next = (at + 1) % count;
-            return Ok(Some(Arc::clone(&self.slots[at])));
+        for shared in &mut self.slots {
+            let Some(slot) = Arc::get_mut(shared) else { continue };
+            return match fill(slot) {
+                Ok(true) => Ok(Some(Arc::clone(shared))),
+                Ok(false) => Ok(None),
+                Err(error) => Err(PoolError::Fill(error)),
+            };
         }
         Err(PoolError::Exhausted)
     }
@@ -90,6 +88,17 @@ mod tests {
         assert_eq!(pool.free(), 1);
         assert_eq!(*pool.lease(put(3)).expect("free").expect("filled"), 3);
         assert_eq!(*second, 2);
+    }
+
+    #[test]
+    fn no_more_slots_are_touched_than_are_held() {
+        let mut pool = Pool::new(8, || 0);
+        for value in 1..=100 {
+            let held = pool.lease(put(value)).expect("free").expect("filled");
+            let next = pool.lease(put(value)).expect("free").expect("filled");
+            drop((held, next));
+        }
+        assert_eq!(pool.slots.iter().filter(|slot| ***slot > 0).count(), 2);
     }
 
     #[test]
