@@ -4,10 +4,13 @@
 
 mod board;
 mod body;
+mod camera;
 mod check;
 mod ctl;
 mod daemon;
 mod demo;
+mod devices;
+mod doctor;
 mod encode;
 mod export;
 mod imitate;
@@ -62,6 +65,13 @@ enum Command {
     Probe(probe::Options),
     /// Units of a recording: quality, and a file to sort the next one with.
     Units(units::Options),
+    /// List what is plugged in, with formats, controls and the part of a config that names it.
+    Devices,
+    /// Look for what on this machine will cost data: permissions, limits, power saving, buffers, disk, GPU; each with the
+    /// command that mends it. Exits 1 when something is to mend.
+    Doctor(doctor::Options),
+    /// Look at cameras by themselves.
+    Camera(camera::Options),
     /// Look at the sync board by itself.
     Board(board::Options),
     /// Look at rules and try them on a recording.
@@ -95,6 +105,9 @@ pub fn main() -> ExitCode {
         Command::Published(options) => published::run(&options),
         Command::Probe(options) => probe::run(&options),
         Command::Units(options) => units::run(&options),
+        Command::Devices => devices::run(),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Camera(options) => camera::run(&options),
         Command::Board(options) => board::run(&options),
         Command::Rules(options) => rules::run(&options),
         Command::Latency(options) => latency::run(&options),

@@ -1,6 +1,9 @@
 //! Cameras, arrays and the sync board.
 
+use std::collections::BTreeMap;
+
 use mimicd_device::PixelFormat;
+use mimicd_hw::controls::ControlValue;
 use mimicd_hw::serial::find::UsbId;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +44,16 @@ pub struct CameraConfig {
     /// Exposure time.
     #[serde(default = "default_exposure_micros")]
     pub exposure_micros: u32,
+    /// Frames that the driver may be ahead of the daemon; unused by the twin.
+    #[serde(default = "default_buffers")]
+    pub buffers: u32,
+    /// Settings of the device by its own names (`mimicd devices` lists them): gain, trigger mode, flips; unused by the twin.
+    #[serde(default)]
+    pub controls: BTreeMap<String, ControlValue>,
+}
+
+const fn default_buffers() -> u32 {
+    8
 }
 
 const fn default_format() -> PixelFormat {
@@ -239,6 +252,11 @@ fn check_camera(camera: &CameraConfig, errors: &mut Vec<ConfigError>) {
     check::within(&key("width_px"), f64::from(camera.width_px), 16.0..=16_384.0, errors);
     check::within(&key("height_px"), f64::from(camera.height_px), 16.0..=16_384.0, errors);
     check::within(&key("exposure_micros"), f64::from(camera.exposure_micros), 10.0..=1_000_000.0, errors);
+    check::within(&key("buffers"), f64::from(camera.buffers), 2.0..=32.0, errors);
+    if camera.backend == CameraBackend::Twin && !camera.controls.is_empty() {
+        let names: Vec<&str> = camera.controls.keys().map(String::as_str).collect();
+        errors.push(ConfigError::value(key("controls"), names.join(", "), "none: the twin's cameras have no controls"));
+    }
     if camera.backend != CameraBackend::Twin && camera.device.is_empty() {
         errors.push(ConfigError::value(
             key("device"),

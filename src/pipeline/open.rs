@@ -6,9 +6,7 @@ use mimicd_hw::serial::{SerialBoard, SerialOptions};
 use mimicd_sim::{SceneOptions, TruthLog, Twin, TwinArray, TwinCamera, TwinLight, TwinOptions};
 
 use super::open_error::{OpenError, unsupported};
-use crate::config::{
-    ArrayConfig, BoardBackend, BoardConfig, CameraBackend, CameraConfig, Config, LightConfig, TwinScene,
-};
+use crate::config::{ArrayConfig, BoardBackend, BoardConfig, Config, LightConfig, TwinScene};
 use crate::geometry::{Calibration, CameraModel};
 
 /// The devices of a rig.
@@ -32,7 +30,8 @@ pub fn open(config: &Config, calibration: &Calibration, start: HostTime, stepped
         if config.is_twin() { Some(Twin::new(twin_options(config, calibration, stepped), start)?) } else { None };
     let mut cameras = Vec::new();
     for (index, camera) in config.cameras.iter().enumerate() {
-        cameras.push(open_camera(camera, CameraIndex(index as u8), twin.as_ref())?);
+        let rate_hz = config.rig.frame_rate_hz;
+        cameras.push(super::open_camera::open(camera, CameraIndex(index as u8), rate_hz, twin.as_ref())?);
     }
     let mut arrays = Vec::new();
     for (index, array) in config.arrays.iter().enumerate() {
@@ -73,17 +72,6 @@ pub fn open_board(board: &BoardConfig) -> Result<SerialBoard, OpenError> {
         baud: board.baud,
     };
     SerialBoard::open(options).map_err(|error| OpenError::Device { name: "board".to_owned(), error })
-}
-
-fn open_camera(
-    camera: &CameraConfig,
-    index: CameraIndex,
-    twin: Option<&Twin>,
-) -> Result<Box<dyn CameraSource>, OpenError> {
-    match (camera.backend, twin) {
-        (CameraBackend::Twin, Some(twin)) => Ok(Box::new(twin.camera(index))),
-        (backend, _) => Err(unsupported(&format!("camera.{}", camera.name), &format!("the {backend:?} backend"))),
-    }
 }
 
 fn twin_options(config: &Config, calibration: &Calibration, stepped: bool) -> TwinOptions {

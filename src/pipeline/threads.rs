@@ -259,3 +259,9 @@ fn promote(priority: u8) -> Result<(), thread_priority::Error> {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     set_thread_priority_and_policy(thread_native_id(), priority, policy)
 }
+
+/// Whether the system grants an edge thread the priority it asks for, tried on a thread of its own.
+pub fn real_time_is_allowed() -> bool {
+    let tried = Builder::new().name("real-time".to_owned()).spawn(|| promote(EDGE_PRIORITY).is_ok());
+    tried.is_ok_and(|thread| thread.join().unwrap_or(false))
+}

@@ -60,6 +60,12 @@ pub(super) fn on_disk(disk: &dyn Disk, config: &RecordConfig, catalog: &Catalog)
     })
 }
 
+/// What the disk must take every second: samples twice, in the journal and sealed, and the videos.
+pub fn written_bytes_per_second(video: VideoCodec, cameras: &[CameraInfo], arrays: &[ArrayInfo]) -> f64 {
+    let samples: f64 = arrays.iter().map(samples_rate).sum();
+    samples * (1.0 + SEALED_SAMPLE) + cameras.iter().map(|camera| video_rate(video, camera)).sum::<f64>()
+}
+
 /// Raw bytes a second.
 fn samples_rate(array: &ArrayInfo) -> f64 {
     array.rate_hz * 2.0 * array.channels as f64

@@ -37,7 +37,7 @@ pub use catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
 pub use command::{CommandError, RecordCommand};
 pub use disk::{DiskFault, DiskFaults, RecordDisk};
 pub use error::RecordError;
-pub use forecast::Forecast;
+pub use forecast::{Forecast, written_bytes_per_second};
 pub use gap::{Gap, GapCause, GapUnit};
 pub use health::{DiskState, LaneHealth, RecorderHealth, VideoHealth};
 pub use lane::{BlockStamp, FrameStamp, LANE_BLOCKS, LANE_FRAMES, RecordLane};

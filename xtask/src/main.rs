@@ -11,6 +11,7 @@ mod setup;
 mod shell;
 mod test;
 mod uf2;
+mod vm_test;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Options),
     /// Build the sync board's firmware: ELF and UF2 under target/firmware.
     Firmware(firmware::Options),
+    /// Real drivers against devices of a virtual machine: six V4L2 cameras, a USB board, a power cut (root, Debian 12).
+    VmTest(vm_test::Options),
     /// Measure the stages and the whole loop on this machine.
     Bench(bench::Options),
 }
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Firmware(options) => firmware::run(&options),
+        Command::VmTest(options) => vm_test::run(&options),
         Command::Bench(options) => bench::run(&options),
     }
 }

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Six GigE Vision cameras in network namespaces of this machine (no virtual machine), followed by the real driver: sustained, and with
+# lost packets, a camera that dies, a link that is cut, a block id that wraps, and a clock that drifts.
+#
+# usage: gige.sh [MIMICD]
+#   MIMICD: built with `--features aravis`.
+# Needs root, iproute2, aravis-tools-cli and aravis-tools (arv-fake-gv-camera-0.8), faketime. Exits 1 when a loss was not declared.
+#
+#   netns cam1..cam6: arv-fake-gv-camera at 10.77.0.11..16 ── veth ── bridge in netns acq, 10.77.0.1 ──► mimicd camera watch
+set -euo pipefail
+mimicd=$(realpath "${1:-target/debug/mimicd}")
+export LD_LIBRARY_PATH=$PWD/.deps/mujoco/lib
+home=$(mktemp -d)
+declare -A fake
+clean() { for pid in "${fake[@]}"; do kill "$pid" 2> /dev/null || true; done; for n in acq cam1 cam2 cam3 cam4 cam5 cam6; do ip netns del $n 2> /dev/null || true; done; rm -rf "$home"; }
+trap clean EXIT
+ip netns add acq; ip -n acq link set lo up; ip -n acq link add br0 mtu 9000 type bridge
+ip -n acq addr add 10.77.0.1/24 brd + dev br0; ip -n acq link set br0 up
+for i in 1 2 3 4 5 6; do
+    ip netns add cam$i; ip -n cam$i link set lo up
+    ip link add v$i netns acq mtu 9000 type veth peer name eth0 netns cam$i mtu 9000
+    ip -n acq link set v$i master br0; ip -n acq link set v$i up
+    ip -n cam$i addr add 10.77.0.$((10 + i))/24 brd + dev eth0; ip -n cam$i link set eth0 up
+done
+camera() { # camera NUMBER [OPTIONS...] : starts the fake camera with that number
+    local i=$1; shift
+    ip netns exec cam$i ${CLOCK:-} arv-fake-gv-camera-0.8 -i eth0 -s CAM0$i "$@" > "$home/fake$i" 2>&1 & fake[$i]=$!
+}
+kill_camera() { pkill -9 -P "${fake[$1]}" 2> /dev/null || true; kill -9 "${fake[$1]}"; wait "${fake[$1]}" 2> /dev/null || true; }
+watch() { ip netns exec acq "$mimicd" camera watch --backend genicam "$@"; }
+devices() { for i in "$@"; do printf -- '--device Aravis-Fake-CAM0%d ' "$i"; done; }
+failed=0; need() { grep -Eq "$2" "$home/$1" || { echo "FAILED: $1: expected \"$2\""; failed=1; }; }
+whole=' 0 missing in 0 gaps, 0 damaged, 0 out of order, 0 undeclared, lost 0 times, back 0'
+
+for i in 1 2 3 4 5; do camera $i; done
+CLOCK="faketime -f +0x1.0001" camera 6
+sleep 2
+echo "== what answers"; ip netns exec acq "$mimicd" devices | grep -A12 -i genicam
+echo "== what is refused, by name"
+watch $(devices 1) --format mono12 --seconds 1 2>&1 || true
+watch $(devices 1) --width 4096 --seconds 1 2>&1 || true
+watch $(devices 1) --control ExposureTimeAbs=no --seconds 1 2>&1 || true
+watch --device Aravis-Fake-CAM09 --seconds 1 2>&1 || true
+echo "== six cameras, 640x480 at 50 Hz, 30 s; the clock of the sixth runs 100 ppm fast"
+watch $(devices 1 2 3 4 5 6) --width 640 --height 480 --rate 50 --seconds 30 | tee "$home/sustained" || failed=1
+for i in 1 2 3 4 5 6; do need sustained "^cam$i: 1[45][0-9][0-9] frames .*$whole"; done
+need sustained "^cam6: .*"
+
+echo "== faults: 1 loses packets, 2 dies and comes back, 3 has its link cut for six seconds; 4, 5 and 6 are left alone"
+kill_camera 1; camera 1 -r 3; sleep 1
+( sleep 6; kill_camera 2; sleep 4; camera 2; sleep 60 ) & killer=$!
+( sleep 8; ip -n acq link set v3 down; sleep 6; ip -n acq link set v3 up ) &
+watch $(devices 1 2 3 4 5 6) --width 640 --height 480 --rate 50 --seconds 30 --control packet_resend=false | tee "$home/faults" || failed=1
+pkill -P $killer 2> /dev/null || true; kill $killer 2> /dev/null || true
+need faults '^cam1: .* [1-9][0-9]* damaged, .* 0 undeclared, lost 0 times'
+for i in 2 3; do need faults "^cam$i: .* 0 undeclared, lost ([1-9]) times, back \1"; done
+for i in 4 5 6; do need faults "^cam$i: .*$whole"; done
+
+echo "== the 16-bit block id wraps: 64x64 at 1000 Hz for 70 s"
+watch $(devices 4) --width 64 --height 64 --rate 1000 --seconds 70 --exposure-micros 100 | tee "$home/wrap" || failed=1
+need wrap '^cam1: (6[6-9]|7[0-9])[0-9]{3} frames .* 0 out of order, 0 undeclared, lost 0 times'
+[ $failed = 0 ] && echo "gige: all held" || exit 1

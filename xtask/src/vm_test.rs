@@ -1,0 +1,76 @@
+//! `cargo xtask vm-test`: real drivers against devices of a virtual machine.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::{setup, shell};
+
+const HOME: &str = ".deps/vm";
+
+/// What is booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Bench {
+    /// Six V4L2 cameras: undisturbed, every format, faults, known pictures.
+    Cameras,
+    /// The sync board on a USB bus, pulled out twice.
+    UsbBoard,
+    /// The power is cut while the recorder writes.
+    PowerCut,
+}
+
+/// Options of the benches.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Which; all by default.
+    bench: Vec<Bench>,
+    /// Skip set-up (for a machine that is already set up and has no network).
+    #[arg(long)]
+    no_setup: bool,
+}
+
+/// Makes the machine when it is not there, builds what runs in it, boots it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if !options.no_setup {
+        setup::run(false)?;
+    }
+    let all = [Bench::Cameras, Bench::UsbBoard, Bench::PowerCut];
+    let benches = if options.bench.is_empty() { &all[..] } else { &options.bench };
+    shell::run("tests/vm/make_vm.sh", &[HOME, "--loopback"])?;
+    shell::run("cargo", &["build", "--quiet", "--package", "mimicd", "--bin", "mimicd"])?;
+    shell::run("cargo", &["build", "--quiet", "--package", "mimicd-hw", "--examples"])?;
+    let mut failed = Vec::new();
+    for &bench in benches {
+        println!("vm-test: {bench:?}");
+        if let Err(error) = boot(bench) {
+            println!("vm-test: {error:#}");
+            failed.push(format!("{bench:?}"));
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} did not hold", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn boot(bench: Bench) -> Result<()> {
+    let home = Path::new(HOME);
+    let machine = ["vmlinux", "root.img", "root.img.initrd"].map(|file| home.join(file).display().to_string());
+    let [kernel, image, initrd] = machine.each_ref().map(String::as_str);
+    let mimicd = "target/debug/mimicd";
+    match bench {
+        Bench::Cameras => {
+            let module = home.join("v4l2loopback.ko").display().to_string();
+            let feeder = "target/debug/examples/feed_loopback";
+            shell::run("tests/vm/cameras.sh", &[kernel, image, initrd, mimicd, feeder, &module])
+        }
+        Bench::UsbBoard => {
+            let board = "target/debug/examples/board_on_tty";
+            shell::run("tests/vm/usb_board.sh", &[kernel, image, initrd, mimicd, board])
+        }
+        Bench::PowerCut => {
+            shell::run("cargo", &["test", "--quiet", "--package", "mimicd", "--test", "record", "--no-run"])?;
+            shell::run("tests/vm/power_cut.sh", &[kernel, image, initrd, "25", mimicd])
+        }
+    }
+}
