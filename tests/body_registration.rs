@@ -229,7 +229,7 @@ fn published_clips_are_registered_back() {
                     .collect()
             })
             .collect();
-        let states = run(&mut registrar(&rat, 0.5), &frames);
+        let states = run(&mut registrar(&rat, 1.0), &frames);
         for (state, truth) in states.iter().zip(clip).skip(5) {
             for &index in &observable {
                 sum += (state.qpos[index] - truth[index]).abs().to_degrees();

@@ -14,6 +14,7 @@ pub mod fit;
 mod floor;
 pub mod import;
 mod intake;
+mod known;
 mod math;
 mod normal;
 mod refine;

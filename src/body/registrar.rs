@@ -7,6 +7,7 @@ use super::cold::Cold;
 use super::error::BodyError;
 use super::floor::observed;
 use super::intake::Intake;
+use super::known::known;
 use super::math::length;
 use super::refine::Refiner;
 use super::solver::{Problem, Site, Solver};
@@ -54,6 +55,8 @@ pub struct Registrar {
     velocity: [f64; QVEL_LEN],
     /// The velocity smoothed: what prediction and pulls go by.
     trend: [f64; QVEL_LEN],
+    /// How hard each joint is held against `pull_joint`: what keypoints tell little of must not swing with their noise.
+    firmness: [f64; QVEL_LEN],
     tracking: bool,
     poor_frames: u16,
     since_start: u16,
@@ -84,6 +87,8 @@ impl Registrar {
         for dof in ROOT_DOFS..QVEL_LEN {
             problem.rest_pull[dof] = if observed[dof] { tuning.rest_pull } else { tuning.rest_pull_unseen };
         }
+        let known = known(&solver.tree, &solver.sites, &used, &reference);
+        let firmness = known.map(|deviation| (deviation / tuning.unsure_rad).powf(tuning.unsure_power));
         Ok(Self {
             problem,
             intake: Intake::new(own),
@@ -98,6 +103,7 @@ impl Registrar {
             poor_m: POOR_M * (subject.scale / STOCK_SCALE) as f32,
             velocity: [0.0; QVEL_LEN],
             trend: [0.0; QVEL_LEN],
+            firmness,
             tracking: false,
             poor_frames: 0,
             since_start: RESTART_FRAMES,
@@ -188,22 +194,35 @@ impl Registrar {
         self.accept(qpos, out);
     }
 
-    /// A part that moves is expected to go on and held loosely; one that rests is expected to stay and held hard.
+    /// A part that moves is expected to go on and held loosely; one that rests is expected to stay and held hard, the harder
+    /// the less its keypoints tell of it.
     fn set_prediction(&mut self) {
         let (tuning, trend) = (&self.tuning, &self.trend);
         let mut step = [0.0; QVEL_LEN];
+        let company = tuning.company * self.liveliness();
         for dof in 0..QVEL_LEN {
             let (pull, relax) = match dof {
                 0..3 => (tuning.pull_root, tuning.relax_m_per_s),
                 3..ROOT_DOFS => (tuning.pull_root_rotation, tuning.relax_root_rad_per_s),
-                _ => (tuning.pull_joint, tuning.relax_rad_per_s),
+                _ => (tuning.pull_joint * self.firmness[dof], tuning.relax_rad_per_s),
             };
-            let speed = trend[dof] / relax;
-            let resting = 1.0 / (1.0 + speed * speed);
-            self.problem.pull[dof] = pull * (tuning.pull_moving + (1.0 - tuning.pull_moving) * resting);
+            let speed = (trend[dof] / relax).powi(2);
+            let moving = if dof < ROOT_DOFS { speed } else { speed + company };
+            self.problem.pull[dof] = pull * (tuning.pull_moving + (1.0 - tuning.pull_moving) / (1.0 + moving));
+            let resting = 1.0 / (1.0 + speed);
             step[dof] = trend[dof] * self.period_s * tuning.momentum * (1.0 - resting);
         }
         self.problem.predicted = integrate(&self.qpos, &step);
+    }
+
+    /// Mean squared speed of the joints in units of `relax_rad_per_s`, those counting most that are known best.
+    fn liveliness(&self) -> f64 {
+        let (mut weights, mut sum) = (0.0, 0.0);
+        for dof in ROOT_DOFS..QVEL_LEN {
+            weights += 1.0 / self.firmness[dof];
+            sum += (self.trend[dof] / self.tuning.relax_rad_per_s).powi(2) / self.firmness[dof];
+        }
+        sum / weights
     }
 
     /// Joint limits, narrowed to what a joint can do in one frame.

@@ -21,6 +21,13 @@ pub struct Tuning {
     pub pull_root_rotation: f64,
     /// Pull of a joint, m²/rad².
     pub pull_joint: f64,
+    /// How much harder a joint is held that the keypoints tell less of: exponent on its standard deviation in one frame.
+    pub unsure_power: f64,
+    /// Standard deviation at which a joint is held by `pull_joint`, radians.
+    pub unsure_rad: f64,
+    /// How much the mean squared speed of all joints counts beside a joint's own when it is asked whether the joint moves:
+    /// an animal that walks moves all over.
+    pub company: f64,
     /// How much of each new velocity enters the smoothed one, 0 to 1.
     pub trend_share: f64,
     /// How much of the smoothed step is predicted to happen again, 0 to 1.
@@ -49,15 +56,18 @@ impl Default for Tuning {
             iterations_max: 3,
             cold_iterations_max: 60,
             outlier_m: 0.03,
-            pull_root: 1.0,
-            pull_root_rotation: 1e-3,
-            pull_joint: 5e-3,
-            trend_share: 0.15,
-            momentum: 0.8,
-            relax_rad_per_s: 1.6,
-            pull_moving: 0.1,
-            relax_root_rad_per_s: 1.0,
-            relax_m_per_s: 0.1,
+            pull_root: 0.4,
+            pull_root_rotation: 7e-4,
+            pull_joint: 4.6e-3,
+            unsure_power: 0.55,
+            unsure_rad: 0.17,
+            company: 4.5,
+            trend_share: 0.065,
+            momentum: 0.4,
+            relax_rad_per_s: 0.67,
+            pull_moving: 0.18,
+            relax_root_rad_per_s: 0.27,
+            relax_m_per_s: 0.045,
             rest_pull: 1e-7,
             rest_pull_unseen: 1e-6,
             floor_weight: 1.0,
