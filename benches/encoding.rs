@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use mimicd::config::EncodingConfig;
 use mimicd::encoding::Folds;
-use mimicd::encoding::glm::{Design, GlmSettings, score_sets};
+use mimicd::encoding::glm::{CrossValidation, Design, GlmSettings, score_sets};
 use mimicd::encoding::live::LiveEncoder;
 use mimicd::encoding::moments::Moments;
 use mimicd::encoding::settings::EncodingSettings;
 use mimicd::encoding::store::{BODY_WIDTH, available, select};
-use mimicd::encoding::testing::Dice;
+use mimicd::encoding::testing::{Dice, training_matrices, write_npy};
 use mimicd::encoding::units::UnitKey;
 use ndarray::{Array2, ArrayView2, s};
 
@@ -42,20 +42,6 @@ fn counts(bins: usize, sets: &[Array2<f32>], dice: &mut Dice) -> Array2<f32> {
     out
 }
 
-fn npy(path: &Path, values: ArrayView2<'_, f64>) -> std::io::Result<()> {
-    let shape = format!("({}, {})", values.nrows(), values.ncols());
-    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
-    while !(header.len() + 11).is_multiple_of(64) {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    std::fs::write(path, bytes)
-}
-
 /// Seconds of one peer's fit on one fold of one set, default and best solver; `None` where the peers are not set up.
 fn peer(set: ArrayView2<'_, f32>, counts: ArrayView2<'_, f32>) -> Option<(f64, f64)> {
     let python = std::env::var_os("MIMICD_PEERS_PYTHON").unwrap_or_else(|| ".deps/peers-venv/bin/python".into());
@@ -64,11 +50,9 @@ fn peer(set: ArrayView2<'_, f32>, counts: ArrayView2<'_, f32>) -> Option<(f64, f
     let mut moments = Moments::new(set.ncols(), FOLDS.count);
     moments.extend(set, &FOLDS);
     let design = Design::of(&moments.basis(0, 0.9)?, set, 5);
-    let bins: Vec<usize> = (design.first()..design.bins()).filter(|bin| FOLDS.fold(*bin) != 0).collect();
-    let x = Array2::from_shape_fn((bins.len(), design.width()), |(row, column)| design.row(bins[row])[column]);
-    let y = Array2::from_shape_fn((bins.len(), PEER_FITS), |(row, unit)| f64::from(counts[[bins[row], unit]]));
-    npy(&folder.join("regressors.npy"), x.view()).ok()?;
-    npy(&folder.join("counts.npy"), y.view()).ok()?;
+    let (x, y) = training_matrices(&design, counts.slice(s![.., ..PEER_FITS]), &FOLDS, 0);
+    write_npy(&folder.join("regressors.npy"), x.view()).ok()?;
+    write_npy(&folder.join("counts.npy"), y.view()).ok()?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/encoding_models.py");
     let output = Command::new(python).arg(script).arg("--speed").arg(&folder).output().ok()?;
     std::fs::remove_dir_all(&folder).ok();
@@ -85,39 +69,35 @@ fn offline(minutes: f64) {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let fits = SETS.len() * FOLDS.count * UNITS;
     println!("offline: {minutes} min, {UNITS} units, {} sets, {fits} fits, {threads} threads", SETS.len());
-    for (name, mixing) in [("elastic net", 0.5), ("ridge", 0.0)] {
+    let run = |mixing: f64, views: &[ArrayView2<'_, f32>], counts: ArrayView2<'_, f32>| {
         let began = Instant::now();
-        let result = score_sets(
-            GlmSettings { mixing, ..GlmSettings::default() },
-            &FOLDS,
-            &views,
-            counts.view(),
-            threads,
-            &|_, _| (),
-        );
-        let spent = began.elapsed().as_secs_f64();
+        let settings = GlmSettings { mixing, ..GlmSettings::default() };
+        let result = score_sets(settings, &FOLDS, views, counts, threads, &|_, _| ());
+        (began.elapsed().as_secs_f64(), result)
+    };
+    let told = |name: &str, spent: f64, result: &CrossValidation| {
+        let components: Vec<usize> = result.components.iter().map(|set| set[0]).collect();
+        let each = spent / fits as f64 * 1e3;
         println!(
-            "  mimicd, {name}: {spent:.1} s, {:.2} ms a fit, {} unfinished, components {:?}",
-            spent / fits as f64 * 1e3,
-            result.unfinished,
-            result.components.iter().map(|set| set[0]).collect::<Vec<_>>()
+            "  mimicd, {name}: {spent:.1} s, {each:.2} ms a fit, {} unfinished, components {components:?}",
+            result.unfinished
         );
-        if mixing == 0.0 {
-            compare(&views, counts.view(), spent, fits);
-        }
-    }
-    let half = counts.slice(s![..bins / 2, ..]);
+    };
+    let (whole, result) = run(0.5, &views, counts.view());
+    told("elastic net", whole, &result);
+    let (ridge, result) = run(0.0, &views, counts.view());
+    told("ridge", ridge, &result);
+    compare(&views, counts.view(), ridge, whole, fits);
     let halves: Vec<ArrayView2<'_, f32>> = sets.iter().map(|set| set.slice(s![..bins / 2, ..])).collect();
-    let began = Instant::now();
-    score_sets(GlmSettings::default(), &FOLDS, &halves, half, threads, &|_, _| ());
-    println!("  mimicd, elastic net, half of the time: {:.1} s", began.elapsed().as_secs_f64());
-    let fewer = counts.slice(s![.., ..UNITS / 2]);
-    let began = Instant::now();
-    score_sets(GlmSettings::default(), &FOLDS, &views, fewer, threads, &|_, _| ());
-    println!("  mimicd, elastic net, half of the units: {:.1} s", began.elapsed().as_secs_f64());
+    for (name, views, counts) in
+        [("time", &halves, counts.slice(s![..bins / 2, ..])), ("units", &views, counts.slice(s![.., ..UNITS / 2]))]
+    {
+        let (half, _) = run(0.5, views, counts);
+        println!("  mimicd, elastic net, half of the {name}: {half:.1} s, {:.2} of the whole", half / whole);
+    }
 }
 
-fn compare(sets: &[ArrayView2<'_, f32>], counts: ArrayView2<'_, f32>, ours_s: f64, fits: usize) {
+fn compare(sets: &[ArrayView2<'_, f32>], counts: ArrayView2<'_, f32>, ridge_s: f64, elastic_s: f64, fits: usize) {
     let mut sums = (0.0, 0.0);
     for set in sets {
         let Some((usual, best)) = peer(*set, counts) else {
@@ -129,9 +109,10 @@ fn compare(sets: &[ArrayView2<'_, f32>], counts: ArrayView2<'_, f32>, ours_s: f6
     let all = |sum: f64| sum / sets.len() as f64 * fits as f64;
     for (name, sum) in [("default solver (lbfgs)", sums.0), ("newton-cholesky", sums.1)] {
         println!(
-            "  scikit-learn, ridge, {name}: {:.1} s scaled from {PEER_FITS} fits a set; ratio {:.1}",
+            "  scikit-learn, ridge, {name}: {:.1} s scaled from {PEER_FITS} fits a set; {:.1} times our ridge, {:.1} times our elastic net",
             all(sum),
-            all(sum) / ours_s
+            all(sum) / ridge_s,
+            all(sum) / elastic_s
         );
     }
 }

@@ -1,15 +1,15 @@
 //! Writes what the behaviour classifier is trained and tested on: its inputs and the true behaviour, frame by frame.
 //!
 //! `cargo run --release --example behaviour_data -- OUT`: registered twin movement (keypoints with noise through the live
-//! registration) for several seeds, and the real clips where `../shared/data` holds them (inputs only; a rule over the root
-//! names what is plain). One `<name>.f32` file of rows × inputs and one `<name>.txt` of labels a motion.
+//! registration) for several seeds, and the real clips where `../shared/data` holds them (a rule over the root names what is
+//! plain: upright, walking, neither). One `<name>.f32` file of rows × inputs and one `<name>.txt` of labels a motion.
 
 use std::fs;
 use std::path::Path;
 
 use mimicd::body::{BodyFlags, BodyStage};
 use mimicd::config::Config;
-use mimicd::encoding::behaviour::{INPUTS, Window};
+use mimicd::encoding::behaviour::{HISTORY_BINS, INPUTS, Window};
 use mimicd::encoding::store::{BODY_WIDTH, BodyInput, body_row};
 use mimicd::encoding::testing::Dice;
 use mimicd::imitation::eval::Motion;
@@ -19,7 +19,7 @@ use mimicd_sim::rat::{Behaviour, World};
 
 const RATE_HZ: f64 = 50.0;
 const SECONDS: f64 = 240.0;
-const SEEDS: std::ops::Range<u64> = 100..105;
+const SEEDS: std::ops::Range<u64> = 100..110;
 /// Noise of a keypoint, metres: what the twin's pose networks leave.
 const NOISE_M: f64 = 0.0015;
 /// Walking faster than this is `WalkFast`.
@@ -85,23 +85,27 @@ fn twin(config: &Config, seed: u64) -> anyhow::Result<Out> {
     Ok(out)
 }
 
+/// What a rule over the root says of the last half second: plain names only.
+fn rule(motion: &Motion, frame: usize) -> &'static str {
+    match motion.behaviour_of((frame + 1).saturating_sub(HISTORY_BINS)..frame + 1) {
+        "rear" => "Rear",
+        "walk" => "Walk",
+        _ => "still",
+    }
+}
+
 /// Real postures with velocities by differences, as registration gives them.
 fn real(motion: &Motion) -> Out {
     let (mut window, mut out) = (Window::default(), Out::default());
     let mut body = vec![0.0; BODY_WIDTH];
-    let plain = match motion.behaviour() {
-        "rear" => "Rear",
-        "walk" => "Walk",
-        _ => "?",
-    };
-    for pair in motion.qpos.windows(2) {
+    for (frame, pair) in motion.qpos.windows(2).enumerate() {
         let mut qvel = [0.0; 73];
         let rate = |a: f64, b: f64| (b - a) * motion.rate_hz;
         (0..3).for_each(|i| qvel[i] = rate(pair[0][i], pair[1][i]));
         (6..73).for_each(|i| qvel[i] = rate(pair[0][i + 1], pair[1][i + 1]));
         body_row(BodyInput { qpos: &pair[1], qvel: &qvel, keypoints_m: &[] }, &mut body);
         window.push(Some(&body));
-        out.put(&window, plain);
+        out.put(&window, rule(motion, frame + 1));
     }
     out
 }

@@ -60,7 +60,7 @@ impl Default for EncodingConfig {
             live_units_max: 60,
             live_minutes_max: 60.0,
             live_work_micros: 2_000,
-            finish_secs: 10.0,
+            finish_secs: 30.0,
             spikes_min: 50,
             behaviour: None,
         }

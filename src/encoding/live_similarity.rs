@@ -1,17 +1,13 @@
 //! Representational similarity while the recording runs: the offline sums, bin by bin.
 
-use super::rsa::{Ceiling, ConditionSums, Noise, Rdm, noise_ceiling, whitened_cosine};
-use super::settings::{EncodingSettings, GROUPS};
+use super::rsa::{Beside, Ceiling, ConditionSums, Noise, Rdm, beside};
+use super::settings::{BINS_MIN, EncodingSettings, GROUPS};
 use super::store::{SetSpec, Store};
 use super::units::UnitKey;
 
-/// Bins that a behaviour needs before it is compared.
-const BINS_MIN: f64 = 100.0;
-/// Fewer behaviours than this make no RDM worth comparing.
-const CONDITIONS_MIN: usize = 3;
-
 /// Sums by behaviour, of each array and each set.
 pub struct LiveSimilarity {
+    settings: EncodingSettings,
     sets: Vec<SetSpec>,
     layers: Vec<ConditionSums>,
     arrays: Vec<ConditionSums>,
@@ -44,6 +40,7 @@ impl LiveSimilarity {
             layers: sets.iter().map(|set| sums(set.columns.len())).collect(),
             arrays: (0..arrays).map(|_| sums(units_max)).collect(),
             sets: sets.to_vec(),
+            settings: settings.clone(),
         }
     }
 
@@ -69,29 +66,35 @@ impl LiveSimilarity {
         }
     }
 
-    /// Every set beside every array, over the behaviours seen so far.
-    pub fn compare(&self) -> Vec<LiveLayer> {
-        let rdms: Vec<Rdm> = self.layers.iter().map(|sums| sums.rdm(Noise::Diagonal)).collect();
-        let mut out = Vec::new();
-        for (array, sums) in self.arrays.iter().enumerate() {
-            let kept = sums.seen(BINS_MIN);
-            let whole = sums.rdm(Noise::Diagonal).select(&kept);
-            if kept.len() < CONDITIONS_MIN || !whole.values.iter().all(|value| value.is_finite()) {
-                continue;
-            }
-            let known = |rdm: &Rdm| rdm.values.iter().all(|value| value.is_finite());
-            let parts = (0..GROUPS).map(|group| sums.group_rdm(group, Noise::Diagonal).select(&kept));
-            let parts: Vec<Rdm> = parts.filter(known).collect();
-            let ceiling = noise_ceiling(&parts);
-            for (set, rdm) in rdms.iter().enumerate() {
-                let rdm = rdm.select(&kept);
-                if known(&rdm) {
-                    let similarity = whitened_cosine(&rdm, &whole);
-                    out.push(LiveLayer { array: array as u16, set, similarity, ceiling });
-                }
-            }
-        }
-        out
+    /// Every set beside every array, over the behaviours and units that the offline analysis would take. `spikes` says how
+    /// many each of `units` has had.
+    pub fn compare(&self, units: &[UnitKey], spikes: &[f64]) -> Vec<LiveLayer> {
+        let Some(first) = self.arrays.first() else { return Vec::new() };
+        let labelled = first.counts();
+        let frequent: Vec<usize> =
+            (0..labelled.len()).filter(|behaviour| self.settings.is_frequent(labelled[*behaviour])).collect();
+        let rdm = |(sums, set): (&ConditionSums, &SetSpec)| {
+            let columns: Vec<usize> = (0..set.columns.len()).collect();
+            sums.only(&frequent, &columns).rdm(Noise::Diagonal)
+        };
+        let rdms: Vec<Rdm> = self.layers.iter().zip(&self.sets).map(rdm).collect();
+        let known: Vec<usize> =
+            (0..rdms.len()).filter(|set| rdms[*set].values.iter().any(|value| value.is_finite())).collect();
+        let layers: Vec<&Rdm> = known.iter().map(|set| &rdms[*set]).collect();
+        let enough = |place: usize| spikes.get(place).is_some_and(|count| *count >= self.settings.spikes_min as f64);
+        let of_array = |(array, sums): (usize, &ConditionSums)| {
+            let own = |place: &usize| usize::from(units[*place].array) == array && enough(*place);
+            let places: Vec<usize> = (0..units.len()).filter(own).collect();
+            let Beside { layers, ceiling, .. } = beside(&sums.only(&frequent, &places), &layers, BINS_MIN)?;
+            let layer = |(set, (similarity, _)): (&usize, (f64, _))| LiveLayer {
+                array: array as u16,
+                set: *set,
+                similarity,
+                ceiling,
+            };
+            Some(known.iter().zip(layers).map(layer).collect::<Vec<_>>())
+        };
+        self.arrays.iter().enumerate().filter_map(of_array).flatten().collect()
     }
 }
 
@@ -126,8 +129,9 @@ mod tests {
         let own = live.arrays[0].rdm(Noise::Diagonal);
         let all = offline.rdm(Noise::Diagonal);
         assert!(own.values.iter().zip(&all.values).all(|(a, b)| (a - b).abs() < 1e-12), "{own:?} {all:?}");
-        let compared = live.compare();
+        let compared = live.compare(&keys, &[100.0; 3]);
         assert_eq!(compared.len(), 1);
         assert!(compared[0].similarity > 0.9 && compared[0].ceiling.is_some(), "{compared:?}");
+        assert_ne!(live.compare(&keys, &[100.0, 3.0, 100.0]), compared, "a unit with few spikes does not count");
     }
 }

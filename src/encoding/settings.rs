@@ -8,6 +8,11 @@ use crate::config::EncodingConfig;
 /// Parts of a recording that are compared with each other for the noise ceiling.
 pub const GROUPS: usize = 4;
 
+/// A behaviour that is seen for less time than this is left out of similarity and variability.
+const BEHAVIOUR_SECS_MIN: f64 = 4.0;
+/// Bins that an array must have of a behaviour to compare it.
+pub const BINS_MIN: f64 = 50.0;
+
 /// Settings of an analysis.
 #[derive(Clone, Debug)]
 pub struct EncodingSettings {
@@ -19,6 +24,13 @@ pub struct EncodingSettings {
     pub glm: GlmSettings,
     /// Spikes that a unit must have.
     pub spikes_min: u64,
+}
+
+impl EncodingSettings {
+    /// Whether a behaviour of so many bins is seen for long enough to be compared.
+    pub fn is_frequent(&self, bins: f64) -> bool {
+        bins * self.grid.bin_ns as f64 * 1e-9 >= BEHAVIOUR_SECS_MIN
+    }
 }
 
 impl From<&EncodingConfig> for EncodingSettings {

@@ -1,8 +1,13 @@
 //! Random numbers and simulated spike counts for tests and measurements of the analyses.
 
-use ndarray::{Array2, ArrayView1};
+use std::path::Path;
+
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+
+use super::folds::Folds;
+use super::glm::Design;
 
 /// A seeded source of random numbers.
 #[derive(Clone, Debug)]
@@ -54,4 +59,35 @@ impl Dice {
             state[column] as f32
         })
     }
+}
+
+/// Writes a matrix as a file that NumPy reads (format version 1).
+///
+/// # Errors
+/// A path that cannot be written.
+pub fn write_npy(path: &Path, values: ArrayView2<'_, f64>) -> std::io::Result<()> {
+    let shape = format!("({}, {})", values.nrows(), values.ncols());
+    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+    while !(header.len() + 11).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    std::fs::write(path, bytes)
+}
+
+/// The training bins of a design and some units' counts as plain matrices, as other people's programs want them.
+pub fn training_matrices(
+    design: &Design,
+    counts: ArrayView2<'_, f32>,
+    folds: &Folds,
+    held_out: usize,
+) -> (Array2<f64>, Array2<f64>) {
+    let bins: Vec<usize> = (design.first()..design.bins()).filter(|bin| folds.fold(*bin) != held_out).collect();
+    let x = Array2::from_shape_fn((bins.len(), design.width()), |(row, column)| design.row(bins[row])[column]);
+    let y = Array2::from_shape_fn((bins.len(), counts.ncols()), |(row, unit)| f64::from(counts[[bins[row], unit]]));
+    (x, y)
 }

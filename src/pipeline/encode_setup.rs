@@ -10,7 +10,7 @@ use super::encode_worker::{EncodeControl, EncodeParts, EncodeWorker};
 use super::shared::Shared;
 use crate::config::Config;
 use crate::encoding::behaviour::Classifier;
-use crate::encoding::store::{SetSpec, available, select};
+use crate::encoding::store::{SetSpec, available, latent, select};
 use crate::stream::{Producer, ring};
 
 /// Commands on their way at most.
@@ -35,9 +35,8 @@ pub(super) fn live_sets(config: &Config, signals: &[(String, usize)]) -> Result<
         return select(&all, &config.encoding.live_sets).map_err(|reason| format!("encoding.live_sets: {reason}"));
     }
     let mut names: Vec<String> = ["kinematic", "dynamic", "action"].map(str::to_owned).to_vec();
-    let latent = signals.iter().find(|(name, _)| name.contains("latent") && !name.contains("scale"));
-    let other = signals.iter().find(|(name, _)| name != "action");
-    names.extend(latent.or(other).map(|(name, _)| name.clone()));
+    let other = signals.iter().find(|(name, _)| name != "action").map(|(name, _)| name.as_str());
+    names.extend(latent(signals).map(|(centre, _)| centre).or(other).map(str::to_owned));
     select(&all, &names)
 }
 

@@ -31,6 +31,9 @@ const ROWS_EVERY: u32 = 5;
 /// A source that says nothing for this long is no longer waited for.
 const PATIENCE_NS: i64 = 2_000_000_000;
 
+/// A spike is told of so much later than its array has been searched: its waveform must end first.
+const DETECTION_NS: i64 = 5_000_000;
+
 /// What the encoding thread is told.
 pub enum EncodeControl {
     /// A recording begins.
@@ -91,6 +94,8 @@ enum Renewal {
 #[derive(Clone, Copy, Debug, Default)]
 struct Work {
     bins: u64,
+    /// Time that the last piece took beyond what was allowed: the next bins pay it back.
+    owed: Span,
     total: Span,
     longest: Span,
 }
@@ -217,7 +222,9 @@ impl EncodeWorker {
         // look-ahead: a quarter of a second covers the longest.
         let rows = *tick_ns - 250_000_000;
         let spikes = reached_ns.iter().copied().filter(|t| *t > *tick_ns - PATIENCE_NS).min().unwrap_or(rows);
-        let until = if all { *tick_ns } else { rows.min(spikes) };
+        // At the end: all bins that a row lies in, as the offline analysis counts them.
+        let end = encoder.store().bins() as i64 * self.settings.grid.bin_ns;
+        let until = if all { end } else { rows.min(spikes - DETECTION_NS) };
         let before = encoder.bins();
         let classifier = &mut self.parts.classifier;
         let units: Vec<_> = encoder.units().to_vec();
@@ -235,7 +242,8 @@ impl EncodeWorker {
     fn work(&mut self, began: HostTime, bins: usize) {
         let Some(running) = &mut self.running else { return };
         let clock = self.clock;
-        let allowed = Span::from_micros(self.parts.config.live_work_micros as i64 * bins.min(4) as i64);
+        let allowed =
+            Span::from_micros(self.parts.config.live_work_micros as i64 * bins.min(4) as i64) - running.work.owed;
         match self.pieces {
             Some(pieces) => {
                 let mut left = pieces * bins as u32;
@@ -247,6 +255,7 @@ impl EncodeWorker {
             None => running.encoder.work(&mut || clock() - began < allowed),
         }
         let spent = if self.pieces.is_some() { Span::ZERO } else { clock() - began };
+        running.work.owed = (spent - allowed).max(Span::ZERO);
         running.work.bins += bins as u64;
         running.work.total = running.work.total + spent;
         running.work.longest = running.work.longest.max(spent);
@@ -316,7 +325,8 @@ fn describe(running: &Running, classes: &[String], last: bool) -> EncodingLive {
             bits: [mean.value as f32, mean.low as f32, mean.high as f32],
         }
     };
-    let similarity = running.similarity.as_ref().map(|similarity| similarity.compare()).unwrap_or_default();
+    let similarity =
+        running.similarity.as_ref().map(|sums| sums.compare(encoder.units(), encoder.spikes())).unwrap_or_default();
     let layer = |layer: crate::encoding::live_similarity::LiveLayer| LayerLive {
         array: layer.array,
         name: sets[layer.set].name.clone(),

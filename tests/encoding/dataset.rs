@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 use mimicd::config::{RecordConfig, VideoCodec};
@@ -11,6 +12,8 @@ use mimicd::encoding::{EncodeOptions, encode, published};
 use mimicd::export::Published;
 use mimicd::record::{ArrayInfo, Column, Recorder, RecordingInfo, ScalarKind, TableSchema, schema};
 use mimicd_device::RigTime;
+
+use super::peers::python;
 
 const FRAMES: usize = 12_600;
 const FRAME_NS: i64 = 20_000_000;
@@ -49,7 +52,7 @@ fn behaviour(frame: usize) -> usize {
 
 /// A recording in which unit 1 of tetrode 0 follows the latent of the frame that its spikes fall into, unit 1 of tetrode 1
 /// the rearing of the body, unit 1 of tetrode 2 nothing. Rows of the virtual rat are written `LAG_FRAMES` frames late.
-fn record(folder: &Path) -> PathBuf {
+pub(super) fn record(folder: &Path) -> PathBuf {
     let mut dice = Dice::new(8);
     let latent = dice.smooth(FRAMES + LAG_FRAMES, LATENT, 0.5);
     let posture = dice.smooth(FRAMES, 74, 0.9);
@@ -110,7 +113,7 @@ fn record(folder: &Path) -> PathBuf {
     recorder.seal().expect("the recording seals").folder
 }
 
-fn labels(folder: &Path) -> PathBuf {
+pub(super) fn labels(folder: &Path) -> PathBuf {
     let path = folder.join("labels.csv");
     let names = ["Still", "Walk", "Rear", "Groom"];
     let lines = (0..FRAMES / 150).map(|bout| format!("{},{}", bout * 3, names[behaviour(bout * 150)]));
@@ -118,7 +121,7 @@ fn labels(folder: &Path) -> PathBuf {
     path
 }
 
-fn folder(name: &str) -> PathBuf {
+pub(super) fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("mimicd-encoding-{name}-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a temporary folder");
     folder
@@ -176,6 +179,7 @@ fn a_recording_goes_into_the_published_layout_and_back() {
     let back = Published::read(&path).expect("what we wrote");
     assert_eq!((back.counts(1), &back.motion_mapper), (out.counts(1), &out.motion_mapper));
     assert_eq!(back.keypoint_mm(17, 3).map(|mm| mm as f32), out.keypoint_mm(17, 3).map(|mm| mm as f32));
+    h5py_reads_and_writes_the_same(&folder, &path, &out);
     // Its counts and labels, taken from the file, give the same scores as the spikes themselves.
     let sets = vec!["root".to_owned()];
     let own = encode(&EncodeOptions { sets: sets.clone(), ..options.clone() }, &|_, _| ()).expect("analysed");
@@ -184,6 +188,39 @@ fn a_recording_goes_into_the_published_layout_and_back() {
     let bits = |done: &mimicd::encoding::Encoded| done.analysis.encoding.scores[0][1].bits_per_spike.value;
     assert!((bits(&own) - bits(&theirs)).abs() < 1e-9);
     fs::remove_dir_all(folder).ok();
+}
+
+/// h5py finds in `path` what was written, and what it writes of it is read as the same recording.
+fn h5py_reads_and_writes_the_same(folder: &Path, path: &Path, written: &Published) {
+    let Some(python) = python("h5py, numpy") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/published_layout.py");
+    let theirs = folder.join("theirs.h5");
+    let ran = Command::new(python).arg(script).arg(path).arg(&theirs).output().expect("python starts");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    let counts: f64 = written.spike_counts.iter().map(|count| f64::from(*count)).sum();
+    for (name, shape, kind) in [
+        ("pose/keypoints", vec![FRAMES, 3, 23], "float32"),
+        ("pose/qpos", vec![FRAMES, 74], "float64"),
+        ("ephys/spike_counts", vec![FRAMES, 3], "uint8"),
+        ("behavior/motion_mapper", vec![FRAMES], "int64"),
+    ] {
+        assert_eq!(
+            (&told[name]["shape"], told[name]["type"].as_str()),
+            (&serde_json::json!(shape), Some(kind)),
+            "{name}"
+        );
+    }
+    assert_eq!(told["ephys/spike_counts"]["sum"].as_f64(), Some(counts));
+    assert_eq!(told["keypoint_17_y_3"].as_f64().map(|mm| mm as f32), Some(written.keypoint_mm(17, 3)[1] as f32));
+    let read = Published::read(&theirs).expect("what h5py wrote");
+    let near = |a: &[f64], b: &[f64]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6 * b.abs().max(1.0))
+    };
+    assert!(near(&read.keypoints_mm, &written.keypoints_mm.iter().map(|mm| f64::from(*mm as f32)).collect::<Vec<_>>()));
+    assert!(near(&read.qpos, &written.qpos), "angles in single precision");
+    assert_eq!((&read.spike_counts, &read.motion_mapper), (&written.spike_counts, &written.motion_mapper));
+    println!("h5py reads what is written, and what it writes is read");
 }
 
 #[test]

@@ -9,45 +9,27 @@ use mimicd::encoding::Folds;
 use mimicd::encoding::glm::{Coefficients, Design, GlmSettings, fit_fold};
 use mimicd::encoding::moments::Moments;
 use mimicd::encoding::rsa::{ConditionSums, Noise, Rdm, correlation, cosine, noise_ceiling, whitened_cosine};
-use mimicd::encoding::testing::Dice;
+use mimicd::encoding::testing::{Dice, training_matrices, write_npy};
 use ndarray::{Array2, ArrayView2};
 use serde_json::Value;
 
 const FOLDS: Folds = Folds { block_bins: 100, count: 5 };
 const HELD_OUT: usize = 0;
 
-/// Python of the peers' environment, where it can import what the script needs.
-fn python() -> Option<PathBuf> {
+/// Python of the peers' environment, where it can import these modules.
+pub(super) fn python(modules: &str) -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/peers-venv/bin/python");
     let python = std::env::var_os("MIMICD_PEERS_PYTHON").map_or(python, PathBuf::from);
     if !python.is_file() {
         println!("skipped: {} is not there; `cargo xtask setup --peers` makes it", python.display());
         return None;
     }
-    let able = Command::new(&python).args(["-c", "import numpy, scipy, sklearn, rsatoolbox"]).output();
+    let able = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
     if !able.is_ok_and(|output| output.status.success()) {
-        println!("skipped: {} cannot import numpy, scipy, sklearn, rsatoolbox", python.display());
+        println!("skipped: {} cannot import {modules}", python.display());
         return None;
     }
     Some(python)
-}
-
-/// Writes a matrix as NumPy's own format, version 1.
-fn npy(path: &Path, values: ArrayView2<'_, f64>, is_vector: bool) {
-    let shape = match is_vector {
-        true => format!("({},)", values.len()),
-        false => format!("({}, {})", values.nrows(), values.ncols()),
-    };
-    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
-    while !(header.len() + 11).is_multiple_of(64) {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    fs::write(path, bytes).expect("the folder takes files");
 }
 
 /// Regressors that are correlated as lags of components are, and counts of three units that follow some of them.
@@ -65,11 +47,8 @@ fn simulated() -> (Design, Array2<f32>) {
     (design, counts)
 }
 
-/// The training bins as plain matrices.
-fn training(design: &Design, counts: &Array2<f32>) -> (Array2<f64>, Array2<f64>) {
-    let bins: Vec<usize> = (design.first()..design.bins()).filter(|bin| FOLDS.fold(*bin) != HELD_OUT).collect();
-    let x = Array2::from_shape_fn((bins.len(), design.width()), |(row, column)| design.row(bins[row])[column]);
-    (x, Array2::from_shape_fn((bins.len(), counts.ncols()), |(row, unit)| f64::from(counts[[bins[row], unit]])))
+fn write(path: &Path, values: ArrayView2<'_, f64>) {
+    write_npy(path, values).expect("the folder takes files");
 }
 
 struct Responses {
@@ -111,25 +90,25 @@ fn flat(fit: &Coefficients, unit: usize) -> Vec<f64> {
 
 #[test]
 fn models_and_similarities_agree_with_the_peers() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("numpy, scipy, sklearn, rsatoolbox") else { return };
     let folder = tempfile();
     let (design, counts) = simulated();
-    let (x, y) = training(&design, &counts);
-    npy(&folder.join("regressors.npy"), x.view(), false);
-    npy(&folder.join("counts.npy"), y.view(), false);
+    let (x, y) = training_matrices(&design, counts.view(), &FOLDS, HELD_OUT);
+    write(&folder.join("regressors.npy"), x.view());
+    write(&folder.join("counts.npy"), y.view());
     let settings = GlmSettings { strength: 0.03, mixing: 0.5, tolerance: 1e-11, ..GlmSettings::default() };
     let written = serde_json::json!({ "strength": settings.strength, "mixing": settings.mixing });
     fs::write(folder.join("settings.json"), written.to_string()).expect("the folder takes files");
     let measured = responses();
-    npy(&folder.join("responses.npy"), measured.values.view(), false);
-    npy(&folder.join("precision.npy"), measured.precision.view(), false);
+    write(&folder.join("responses.npy"), measured.values.view());
+    write(&folder.join("precision.npy"), measured.precision.view());
     for (name, values) in [("conditions", &measured.conditions), ("rsa_folds", &measured.folds)] {
         let column = Array2::from_shape_fn((values.len(), 1), |(row, _)| values[row] as f64);
-        npy(&folder.join(format!("{name}.npy")), column.view(), true);
+        write(&folder.join(format!("{name}.npy")), column.view());
     }
     let mut dice = Dice::new(5);
     let parts = Array2::from_shape_fn((4, 10), |(_, entry)| 1.0 + entry as f64 * 0.1 + 0.3 * dice.normal());
-    npy(&folder.join("parts.npy"), parts.view(), false);
+    write(&folder.join("parts.npy"), parts.view());
 
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/encoding_models.py");
     let ran = Command::new(python).arg(script).arg(&folder).output().expect("python starts");

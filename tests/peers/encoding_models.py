@@ -60,7 +60,7 @@ def similarity(folder, out):
     import rsatoolbox
 
     data = np.load(folder / "responses.npy")
-    conditions, folds = np.load(folder / "conditions.npy"), np.load(folder / "rsa_folds.npy")
+    conditions, folds = np.load(folder / "conditions.npy")[:, 0], np.load(folder / "rsa_folds.npy")[:, 0]
     precision = np.load(folder / "precision.npy")
     dataset = rsatoolbox.data.Dataset(data, obs_descriptors={"condition": conditions, "fold": folds})
     plain = rsatoolbox.rdm.calc_rdm(dataset, method="crossnobis", descriptor="condition", cv_descriptor="fold")

@@ -16,9 +16,6 @@ use super::settings::EncodingSettings;
 use super::store::{Recorded, SetSpec};
 use super::units::UnitKey;
 
-/// A behaviour that is seen for less time than this is left out of similarity and variability.
-const BEHAVIOUR_SECS_MIN: f64 = 4.0;
-
 /// How much of each behaviour there was.
 #[derive(Clone, Debug, Serialize)]
 pub struct BehaviourShare {
@@ -83,7 +80,8 @@ pub fn analyse(settings: &EncodingSettings, recorded: &Recorded, context: &Conte
     let behaviours: Vec<BehaviourShare> = behaviours
         .map(|(name, count)| BehaviourShare { name: name.clone(), seconds: count as f64 * bin_secs })
         .collect();
-    let frequent = |index: usize| behaviours[index].seconds >= BEHAVIOUR_SECS_MIN;
+    let each = labels.counts();
+    let frequent = |index: usize| settings.is_frequent(each[index] as f64);
     let kept: Vec<Option<usize>> =
         (0..bins).map(|bin| labels.bins.get(bin).copied().flatten().filter(|label| frequent(*label))).collect();
     let view = Behaviours { names: &labels.names, bins: &kept };

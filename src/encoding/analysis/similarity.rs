@@ -3,17 +3,12 @@
 use ndarray::{ArrayView2, Axis};
 use serde::Serialize;
 
-use super::super::rsa::{Ceiling, ConditionSums, Noise, Rdm, noise_ceiling, whitened_cosine};
+use super::super::rsa::{Ceiling, ConditionSums, Noise, Rdm, beside};
 use super::super::score::Estimate;
-use super::super::settings::{EncodingSettings, GROUPS};
+use super::super::settings::{BINS_MIN, EncodingSettings};
 use super::super::store::{FeatureColumn, Recorded, SetSpec, Source};
 use super::super::units::UnitKey;
 use super::{Behaviours, Context, sums_of, units_of};
-
-/// Fewer behaviours than this make no RDM worth comparing.
-const CONDITIONS_MIN: usize = 3;
-/// Bins that a behaviour needs.
-const BINS_MIN: f64 = 50.0;
 
 /// An RDM as it is written down.
 #[derive(Clone, Debug, Serialize)]
@@ -71,7 +66,7 @@ pub(super) fn similarity(
 ) -> Vec<ArraySimilarity> {
     let mut arrays: Vec<u16> = keys.iter().map(|key| key.array).collect();
     arrays.dedup();
-    if behaviours.names.len() < CONDITIONS_MIN || arrays.is_empty() {
+    if arrays.is_empty() || behaviours.names.is_empty() {
         return Vec::new();
     }
     let layers = layers(settings, recorded, context, behaviours, counts.nrows());
@@ -132,46 +127,22 @@ fn compare(
     layers: &[Layer],
     behaviours: &Behaviours<'_>,
 ) -> Option<ArraySimilarity> {
-    let whole = sums.rdm(Noise::Diagonal);
-    let parts: Vec<Rdm> = (0..GROUPS).map(|group| sums.group_rdm(group, Noise::Diagonal)).collect();
-    let kept = complete(&sums.seen(BINS_MIN), &whole, layers);
-    if kept.len() < CONDITIONS_MIN {
-        return None;
-    }
-    let names: Vec<String> = kept.iter().map(|condition| behaviours.names[*condition].clone()).collect();
-    let saved = |rdm: &Rdm| SavedRdm { conditions: names.clone(), values: rdm.select(&kept).values };
-    // A part that lacks a behaviour says nothing about its distances: it is left out.
-    let parts: Vec<Rdm> =
-        parts.iter().map(|part| part.select(&kept)).filter(|part| part.values.iter().all(|v| v.is_finite())).collect();
-    let layer = |layer: &Layer| {
-        let own = layer.rdm.select(&kept);
-        let each: Vec<f64> = parts.iter().map(|part| whitened_cosine(&own, part)).collect();
-        LayerSimilarity {
-            name: layer.name.clone(),
-            family: layer.family.clone(),
-            similarity: whitened_cosine(&own, &whole.select(&kept)),
-            parts: Estimate::mean(&each),
-            rdm: saved(&layer.rdm),
-        }
+    let rdms: Vec<&Rdm> = layers.iter().map(|layer| &layer.rdm).collect();
+    let found = beside(sums, &rdms, BINS_MIN)?;
+    let names: Vec<String> = found.kept.iter().map(|condition| behaviours.names[*condition].clone()).collect();
+    let saved = |rdm: &Rdm| SavedRdm { conditions: names.clone(), values: rdm.select(&found.kept).values };
+    let layer = |(layer, (similarity, parts)): (&Layer, &(f64, Estimate))| LayerSimilarity {
+        name: layer.name.clone(),
+        family: layer.family.clone(),
+        similarity: *similarity,
+        parts: *parts,
+        rdm: saved(&layer.rdm),
     };
     Some(ArraySimilarity {
         array,
         units,
-        rdm: saved(&whole),
-        ceiling: noise_ceiling(&parts),
-        layers: layers.iter().map(layer).collect(),
+        rdm: saved(&found.whole),
+        ceiling: found.ceiling,
+        layers: layers.iter().zip(&found.layers).map(layer).collect(),
     })
-}
-
-/// Conditions whose distances are known to each other everywhere: the one with the most unknown distances goes first.
-fn complete(seen: &[usize], whole: &Rdm, layers: &[Layer]) -> Vec<usize> {
-    let mut kept = seen.to_vec();
-    let known = |a: usize, b: usize| whole.at(a, b).is_finite() && layers.iter().all(|l| l.rdm.at(a, b).is_finite());
-    loop {
-        let unknown = |a: usize| kept.iter().filter(|b| !known(a, **b)).count();
-        match kept.iter().copied().max_by_key(|a| unknown(*a)).filter(|a| unknown(*a) > 0) {
-            Some(worst) => kept.retain(|condition| *condition != worst),
-            None => return kept,
-        }
-    }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::super::discriminate::discriminate;
 use super::super::score::Estimate;
 use super::super::settings::EncodingSettings;
-use super::super::store::{Recorded, available};
+use super::super::store::{Recorded, available, latent};
 use super::super::variability::{by_class, effect, fano, most_regulated, rank_correlation};
 use super::Behaviours;
 
@@ -53,7 +53,9 @@ pub(super) fn variability(
     counts: ArrayView2<'_, f32>,
 ) -> Vec<Variability> {
     let bins = counts.nrows();
-    let classes = behaviours.names.len();
+    let (names, labels) = seen(behaviours);
+    let behaviours = &Behaviours { names: &names, bins: &labels };
+    let classes = names.len();
     if classes < 2 {
         return Vec::new();
     }
@@ -66,13 +68,20 @@ pub(super) fn variability(
             known.iter().sum::<f64>() / known.len() as f64
         })
         .collect();
-    let is_scale =
-        |name: &str| name.contains("latent") && ["scale", "sd", "std"].iter().any(|word| name.contains(word));
-    let scale = available(&recorded.signals).into_iter().find(|set| is_scale(&set.name));
+    let scale = latent(&recorded.signals).map(|(_, scale)| scale);
+    let scale = available(&recorded.signals).into_iter().find(|set| scale.is_some_and(|scale| set.name == scale));
     let latent = scale.map(|set| ("latent", set.name.clone(), recorded.store.values(&set, bins)));
     let resampled = (recorded.action_sd.bins() > 0).then(|| ("action", "action_sd".to_owned(), action(recorded, bins)));
     let kinds = latent.into_iter().chain(resampled);
     kinds.map(|(kind, source, values)| one(settings, kind, source, values.view(), behaviours, &mean_fano)).collect()
+}
+
+/// Behaviours that some bin has, and the labels among them.
+fn seen(behaviours: &Behaviours<'_>) -> (Vec<String>, Vec<Option<usize>>) {
+    let some = |label: &usize| behaviours.bins.contains(&Some(*label));
+    let kept: Vec<usize> = (0..behaviours.names.len()).filter(some).collect();
+    let place = |label: &Option<usize>| label.and_then(|label| kept.iter().position(|kept| *kept == label));
+    (kept.iter().map(|label| behaviours.names[*label].clone()).collect(), behaviours.bins.iter().map(place).collect())
 }
 
 fn action(recorded: &Recorded, bins: usize) -> Array2<f32> {

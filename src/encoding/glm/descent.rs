@@ -4,20 +4,15 @@
 
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use super::GlmSettings;
 use super::design::Design;
 use super::quadratic::Quadratic;
+use super::sample::{LOG_RATE_MAX, Sample, SampleSize};
 
-/// Bins that a curvature is estimated from, for each regressor.
-const CURVATURE_ROWS: usize = 24;
-/// The fewest bins that a curvature is estimated from.
-const CURVATURE_ROWS_MIN: usize = 4_000;
 /// Bins of one matrix product.
 const CHUNK: usize = 1_024;
-/// Larger log rates are cut: a rate of e²⁰ spikes a bin only means that a step went too far.
-const LOG_RATE_MAX: f64 = 20.0;
 /// Predictions are cut at 55 spikes a bin, which no unit fires in 20 ms: features beyond all that training saw (a reset, a
 /// glitch) must not let one bin decide a score.
 const PREDICTED_LOG_RATE_MAX: f64 = 4.0;
@@ -32,6 +27,20 @@ pub struct Coefficients {
 }
 
 impl Coefficients {
+    /// Each unit's mean rate over the training bins, whatever the regressors.
+    pub fn constant(design: &Design, counts: ArrayView2<'_, f32>, training: impl Fn(usize) -> bool) -> Self {
+        let bins = design.bins().min(counts.nrows());
+        let mut totals = Array1::<f64>::zeros(counts.ncols());
+        let mut seen = 0.0;
+        for bin in (design.first()..bins).filter(|bin| design.usable(*bin) && training(*bin)) {
+            totals.iter_mut().zip(counts.row(bin)).for_each(|(total, count)| *total += f64::from(*count));
+            seen += 1.0;
+        }
+        // A unit that never fired in training has a rate below one spike in all of it.
+        let intercepts = totals.mapv(|total| (total.max(0.5) / f64::max(seen, 1.0)).ln());
+        Self { weights: Array2::zeros((design.width(), counts.ncols())), intercepts }
+    }
+
     /// Log rate of every unit in bins: bins × units.
     pub fn log_rates(&self, design: &Design, bins: Range<usize>) -> Array2<f64> {
         let mut out = design.rows(bins).dot(&self.weights);
@@ -55,6 +64,8 @@ struct Unit {
     done: bool,
     /// Own curvature, once it was estimated.
     curvature: Option<Vec<f64>>,
+    /// Whether it was estimated at another point than the best one.
+    stale: bool,
 }
 
 /// A fit of all units of a fold on its way.
@@ -71,9 +82,8 @@ pub struct Descent {
     means: Vec<f64>,
     /// Of the running pass.
     sums: Sums,
-    /// Regressors with a column of ones, at a part of the training bins.
-    sample: Array2<f64>,
-    /// Mean of their outer products.
+    sample: Sample,
+    /// Mean outer product of regressors and a one: the curvature, but for the rate, while rates are constant.
     shared: Vec<f64>,
 }
 
@@ -97,39 +107,29 @@ impl Descent {
         counts: ArrayView2<'_, f32>,
         training: impl Fn(usize) -> bool + Copy,
     ) -> Self {
+        let at = Coefficients::constant(design, counts, training);
         let bins = design.bins().min(counts.nrows());
-        let mut totals = Array1::<f64>::zeros(counts.ncols());
-        let mut seen = 0.0;
-        for bin in (design.first()..bins).filter(|bin| design.usable(*bin) && training(*bin)) {
-            totals.iter_mut().zip(counts.row(bin)).for_each(|(total, count)| *total += f64::from(*count));
-            seen += 1.0;
-        }
-        // A unit that never fired in training has a rate below one spike in all of it.
-        let intercepts = totals.mapv(|total| (total.max(0.5) / f64::max(seen, 1.0)).ln());
-        let at = Coefficients { weights: Array2::zeros((design.width(), counts.ncols())), intercepts };
-        Self::warm(settings, design, bins, training, at)
+        let sample = Sample::of(design, bins, training, SampleSize::EXACT);
+        let shared = sample.outer();
+        Self::begun(settings, at, sample, shared)
     }
 
-    /// A fit that begins at `at`.
+    /// A fit that begins at `at`; `size` says how many bins a curvature is estimated from: more take longer and need fewer
+    /// passes.
     pub fn warm(
         settings: GlmSettings,
         design: &Design,
         bins: usize,
         training: impl Fn(usize) -> bool + Copy,
+        size: SampleSize,
         at: Coefficients,
     ) -> Self {
-        let sample = sample(design, bins, training);
-        let mut shared = sample.t().dot(&sample);
-        shared /= sample.nrows().max(1) as f64;
-        let shared = shared.iter().copied().collect();
-        Self { sample, ..Self::sharing(settings, at, shared) }
+        Self::begun(settings, at, Sample::of(design, bins, training, size), Vec::new())
     }
 
-    /// A fit that begins at `at` and knows only the mean outer product of regressors and a one (row after row), which all
-    /// units share.
-    pub fn sharing(settings: GlmSettings, at: Coefficients, shared: Vec<f64>) -> Self {
+    /// Without a `shared` curvature every unit estimates its own from the first pass on.
+    fn begun(settings: GlmSettings, at: Coefficients, sample: Sample, shared: Vec<f64>) -> Self {
         let width = at.weights.nrows() + 1;
-        assert_eq!(shared.len(), width * width, "regressors and a one, squared");
         let fresh = Unit {
             best: vec![0.0; width],
             gradient: vec![0.0; width],
@@ -138,6 +138,7 @@ impl Descent {
             damping: 0.0,
             done: false,
             curvature: None,
+            stale: false,
         };
         let units = at.intercepts.len();
         let mut descent = Self {
@@ -149,7 +150,7 @@ impl Descent {
             ending: 0,
             means: vec![f64::NAN; units],
             sums: Sums::default(),
-            sample: Array2::zeros((0, 0)),
+            sample,
             shared,
         };
         descent.begin();
@@ -187,7 +188,7 @@ impl Descent {
         let bins = design.bins().min(counts.nrows());
         while !self.done() {
             self.add(design, counts, design.first()..bins, training);
-            self.end(true);
+            self.end();
         }
     }
 
@@ -242,14 +243,13 @@ impl Descent {
         }
     }
 
-    /// Ends a pass: takes or refuses each unit's last step and makes its next. `own_curvature` estimates one for each unit
-    /// after the first passes; without it all units share one, which costs less and needs more passes.
-    pub fn end(&mut self, own_curvature: bool) {
-        self.end_some(own_curvature, usize::MAX);
+    /// Ends a pass: takes or refuses each unit's last step and makes its next.
+    pub fn end(&mut self) {
+        self.end_some(usize::MAX);
     }
 
     /// [`end`](Self::end) for the next `units` units only; returns whether all have had their turn.
-    pub fn end_some(&mut self, own_curvature: bool, units: usize) -> bool {
+    pub fn end_some(&mut self, units: usize) -> bool {
         let bins = self.sums.bins.max(1.0);
         self.passes += usize::from(self.ending == 0);
         let last = self.ending.saturating_add(units).min(self.active.len());
@@ -257,10 +257,15 @@ impl Descent {
             let index = self.active[slot];
             if self.passes == 1 {
                 self.means[index] = self.sums.count[slot].max(0.5) / bins;
+                if self.is_lost(slot, index, bins) {
+                    self.at.weights.column_mut(index).fill(0.0);
+                    self.at.intercepts[index] = self.means[index].ln();
+                    continue;
+                }
             }
             self.judge(slot, index, bins);
             if !self.units[index].done {
-                self.step(index, own_curvature);
+                self.step(index);
             }
         }
         self.ending = last;
@@ -279,6 +284,13 @@ impl Descent {
         &self.means
     }
 
+    /// Whether a unit begins worse than a constant rate would: then it begins there instead. Weights from other data may
+    /// say anything about these, and a Newton step takes back no more than a factor of e of a rate.
+    fn is_lost(&self, slot: usize, index: usize, bins: f64) -> bool {
+        let (mean, value) = (self.means[index], self.sums.loss[slot] / bins);
+        !(value <= mean - mean * mean.ln() + 1e-9)
+    }
+
     fn judge(&mut self, slot: usize, index: usize, bins: f64) {
         let settings = self.settings;
         let sums = &self.sums;
@@ -288,12 +300,15 @@ impl Descent {
         let value = sums.loss[slot] / bins + penalty;
         let unit = &mut self.units[index];
         if value > unit.value + 1e-12 * unit.value.abs().max(1.0) || !value.is_finite() {
-            unit.damping = (unit.damping * 2.0).max(0.5);
+            // A step from a curvature of elsewhere says little: the next is made from the one at the best point.
+            match unit.stale {
+                true => unit.curvature = None,
+                false => unit.damping = (unit.damping * 2.0).max(0.5),
+            }
             return;
         }
-        // A curvature of one's own soon fits; one that is shared stays as wrong as it is.
-        let keep = if unit.curvature.is_some() { 0.3 } else { 0.9 };
-        unit.damping = if unit.damping < 0.05 { 0.0 } else { unit.damping * keep };
+        unit.stale = true;
+        unit.damping = if unit.damping < 0.05 { 0.0 } else { unit.damping * 0.3 };
         unit.value = value;
         unit.rate = sums.rate[slot] / bins;
         unit.best.clear();
@@ -311,20 +326,21 @@ impl Descent {
         unit.done = largest.fold(0.0, f64::max) <= settings.tolerance;
     }
 
-    fn step(&mut self, index: usize, own_curvature: bool) {
+    fn step(&mut self, index: usize) {
         let settings = self.settings;
+        let constant = self.passes == 1 && !self.shared.is_empty();
         let refresh = matches!(self.passes, 2 | 5 | 10 | 20 | 40);
-        if own_curvature && (refresh || (self.passes > 2 && self.units[index].curvature.is_none())) {
-            let curvature = curvature(&self.sample, &self.units[index].best);
-            self.units[index].curvature = Some(curvature);
+        if !constant && (refresh || self.units[index].curvature.is_none()) {
+            let curvature = self.sample.curvature(&self.units[index].best);
+            let unit = &mut self.units[index];
+            (unit.curvature, unit.stale) = (Some(curvature), false);
         }
         let unit = &self.units[index];
         let scaled: Vec<f64>;
         let curvature = match &unit.curvature {
-            Some(own) if own_curvature => own.as_slice(),
-            _ => {
-                // The curvature if rates varied little.
-                scaled = self.shared.iter().map(|value| value * unit.rate.clamp(1e-4, 1e2)).collect();
+            Some(own) => own.as_slice(),
+            None => {
+                scaled = self.shared.iter().map(|value| value * unit.rate).collect();
                 &scaled
             }
         };
@@ -341,24 +357,4 @@ impl Descent {
         self.at.weights.column_mut(index).iter_mut().zip(weights).for_each(|(at, w)| *at = *w);
         self.at.intercepts[index] = *intercept;
     }
-}
-
-/// Regressors and a one, at evenly spaced training bins.
-fn sample(design: &Design, bins: usize, training: impl Fn(usize) -> bool) -> Array2<f64> {
-    let usable: Vec<usize> = (design.first()..bins).filter(|bin| design.usable(*bin) && training(*bin)).collect();
-    let wanted = (CURVATURE_ROWS * design.width()).max(CURVATURE_ROWS_MIN).min(usable.len());
-    let mut out = Array2::ones((wanted, design.width() + 1));
-    for (to, mut line) in out.rows_mut().into_iter().enumerate() {
-        let bin = usable[to * usable.len() / wanted];
-        line.slice_mut(s![..design.width()]).iter_mut().zip(design.row(bin)).for_each(|(to, from)| *to = *from);
-    }
-    out
-}
-
-/// Mean of rate × outer product over the sample.
-fn curvature(sample: &Array2<f64>, at: &[f64]) -> Vec<f64> {
-    let at = ndarray::ArrayView1::from(at);
-    let rates = sample.dot(&at).mapv(|value| value.min(LOG_RATE_MAX).exp() / sample.nrows().max(1) as f64);
-    let weighted = sample * &rates.insert_axis(Axis(1));
-    sample.t().dot(&weighted).iter().copied().collect()
 }

@@ -75,6 +75,16 @@ impl Design {
         ArrayView2::from_shape(shape, memory).expect("windows of the bins lie in memory")
     }
 
+    /// Sum of the squares of each bin's regressors; of the first bins, of what they have of their window.
+    pub fn energies(&self) -> Vec<f64> {
+        let own = |bin: usize| {
+            let row = &self.values[bin * self.components..(bin + 1) * self.components];
+            row.iter().map(|value| value * value).sum::<f64>()
+        };
+        let each: Vec<f64> = (0..self.bins()).map(own).collect();
+        (0..each.len()).map(|bin| each[(bin + 1).saturating_sub(self.window)..=bin].iter().sum()).collect()
+    }
+
     /// Regressors of one bin.
     pub fn row(&self, bin: usize) -> &[f64] {
         &self.values[(bin - self.first()) * self.components..(bin + 1) * self.components]

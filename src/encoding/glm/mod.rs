@@ -15,10 +15,12 @@ mod crossval;
 mod descent;
 mod design;
 mod quadratic;
+mod sample;
 
 pub use crossval::{CrossValidation, fit_fold, score_block, score_fold, score_sets};
 pub use descent::{Coefficients, Descent};
 pub use design::Design;
+pub use sample::SampleSize;
 
 /// How models are fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +42,7 @@ pub struct GlmSettings {
 impl Default for GlmSettings {
     /// The paper's settings.
     fn default() -> Self {
-        Self { window_bins: 5, strength: 0.01, mixing: 0.5, variance_share: 0.9, tolerance: 1e-7, passes_max: 100 }
+        Self { window_bins: 5, strength: 0.01, mixing: 0.5, variance_share: 0.9, tolerance: 1e-8, passes_max: 100 }
     }
 }
 

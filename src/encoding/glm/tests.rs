@@ -79,7 +79,7 @@ fn curvature_from_a_part_of_the_bins_leads_to_the_same_minimum() {
 }
 
 #[test]
-fn pieces_and_a_shared_curvature_lead_to_the_same_scores() {
+fn pieces_lead_to_the_same_weights() {
     let (features, counts) = simulated(3, 6_000);
     let settings = GlmSettings { tolerance: 1e-8, passes_max: 300, ..GlmSettings::default() };
     let design = design(features.view(), 0, settings);
@@ -90,11 +90,34 @@ fn pieces_and_a_shared_curvature_lead_to_the_same_scores() {
         for first in (design.first()..6_000).step_by(700) {
             warm.add(&design, counts.view(), first..(first + 700).min(6_000), training);
         }
-        warm.end(false);
+        warm.end();
     }
     assert_eq!(warm.unfinished(), 0);
     let far = (&warm.coefficients().weights - &cold.weights).iter().fold(0.0_f64, |far, d| far.max(d.abs()));
     assert!(far < 1e-5, "weights differ by {far}");
+}
+
+/// Movement has outliers, and weights of other data may say anything about them.
+#[test]
+fn heavy_tails_and_a_wild_beginning_do_not_keep_a_fit_from_its_minimum() {
+    let (mut features, counts) = simulated(5, 3_000);
+    let mut dice = Dice::new(50);
+    for _ in 0..60 {
+        features[[dice.below(3_000), dice.below(6)]] = 60.0 * dice.normal() as f32;
+    }
+    let settings = GlmSettings { tolerance: 1e-9, ..GlmSettings::default() };
+    let design = design(features.view(), 0, settings);
+    let training = |bin: usize| FOLDS.fold(bin) != 0;
+    let (cold, unfinished) = fit_fold(settings, &design, counts.view(), &FOLDS, 0);
+    assert_eq!(unfinished, 0);
+    for (size, allowed) in [(SampleSize::EXACT, 1e-5), (SampleSize::QUICK, 0.02)] {
+        let mut at = Coefficients::constant(&design, counts.view(), training);
+        at.weights.iter_mut().for_each(|weight| *weight = 9.0 * dice.normal());
+        let mut warm = Descent::warm(settings, &design, 3_000, training, size, at);
+        warm.run(&design, counts.view(), training);
+        let far = (&warm.coefficients().weights - &cold.weights).iter().fold(0.0_f64, |far, d| far.max(d.abs()));
+        assert!(far < allowed, "{size:?}: weights differ by {far}");
+    }
 }
 
 #[test]

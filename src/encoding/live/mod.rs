@@ -10,7 +10,7 @@
 
 use ndarray::{Array1, Array2, ArrayView2, ShapeBuilder as _, s};
 
-use super::glm::{Coefficients, Descent, Design, score_block, score_fold};
+use super::glm::{Coefficients, Descent, Design, SampleSize, score_block, score_fold};
 use super::moments::{Basis, Moments};
 use super::score::{BlockScores, Estimate, Score};
 use super::settings::EncodingSettings;
@@ -22,12 +22,9 @@ const BLOCKS_MIN: usize = 10;
 /// Proximal Newton passes of a visit.
 const PASSES: usize = 4;
 /// Bins of a piece of work.
-const PIECE: usize = 512;
+const PIECE: usize = 256;
 /// Units whose steps are one piece of work.
-const UNITS: usize = 2;
-/// Bins whose outer products are summed at most for the shared curvature.
-const CURVATURE_BINS: usize = 8_192;
-
+const UNITS: usize = 1;
 /// Whether there is time for another piece of work.
 pub type KeepGoing<'a> = &'a mut dyn FnMut() -> bool;
 
@@ -55,6 +52,8 @@ struct Counts {
     rows: Vec<f32>,
     keys: Vec<UnitKey>,
     totals: Vec<f64>,
+    /// Those of them that lie in closed bins.
+    closed: Vec<f64>,
     /// Spikes of units that found no place.
     refused: u64,
 }
@@ -67,8 +66,6 @@ struct Visit {
     units: usize,
     basis: Basis,
     design: Design,
-    gram: Array2<f64>,
-    gram_bins: f64,
     descent: Option<Descent>,
     phase: Phase,
 }
@@ -104,8 +101,14 @@ impl LiveEncoder {
         bins_max: usize,
     ) -> Self {
         let folds = settings.folds.count;
-        let counts =
-            Counts { places: units_max, rows: Vec::new(), keys: Vec::new(), totals: vec![0.0; units_max], refused: 0 };
+        let counts = Counts {
+            places: units_max,
+            rows: Vec::new(),
+            keys: Vec::new(),
+            totals: vec![0.0; units_max],
+            closed: vec![0.0; units_max],
+            refused: 0,
+        };
         Self {
             store: Store::new(settings.grid, imitation_width),
             moments: sets.iter().map(|set| Moments::new(set.columns.len(), folds)).collect(),
@@ -131,6 +134,11 @@ impl LiveEncoder {
     /// Units that have a place.
     pub fn units(&self) -> &[UnitKey] {
         &self.counts.keys
+    }
+
+    /// Spikes of each unit in the bins that are closed.
+    pub fn spikes(&self) -> &[f64] {
+        &self.counts.closed[..self.counts.keys.len()]
     }
 
     /// Bins that are closed.
@@ -181,8 +189,9 @@ impl LiveEncoder {
     /// A spike.
     pub fn push_spike(&mut self, t_ns: i64, key: UnitKey) {
         let Some(bin) = self.settings.grid.bin(t_ns).filter(|bin| *bin < self.bins_max) else { return };
-        self.late_spikes += u64::from(bin < self.closed);
-        self.counts.add(bin, key);
+        let is_late = bin < self.closed;
+        self.late_spikes += u64::from(is_late);
+        self.counts.add(bin, key, is_late);
     }
 
     /// Whether a row at this time can still matter; one from far ahead is a clock gone wrong.
@@ -208,7 +217,9 @@ impl LiveEncoder {
                 }
             }
             let places = self.counts.places;
-            each(bin, &self.store, &self.counts.rows[bin * places..(bin + 1) * places]);
+            let row = &self.counts.rows[bin * places..(bin + 1) * places];
+            self.counts.closed.iter_mut().zip(row).for_each(|(sum, count)| *sum += f64::from(*count));
+            each(bin, &self.store, row);
             self.closed += 1;
         }
     }
@@ -237,14 +248,11 @@ impl LiveEncoder {
             return None;
         };
         let design = Design::new(basis.components(), self.settings.glm.window_bins);
-        let width = design.width() + 1;
         Some(Visit {
             set,
             fold,
             bins: self.closed,
             units: self.counts.keys.len(),
-            gram: Array2::zeros((width, width)),
-            gram_bins: 0.0,
             descent: None,
             phase: Phase::Project(0),
             basis,
@@ -261,7 +269,6 @@ impl LiveEncoder {
             Phase::Project(first) => {
                 let end = (first + PIECE).min(visit.bins);
                 visit.design.extend(&visit.basis, self.store.part(&self.sets[visit.set], first..end).view());
-                visit.sum_outer(first..end, training);
                 visit.phase = Phase::Project(end);
                 if end == visit.bins {
                     visit.descent = Some(self.begin(visit));
@@ -278,7 +285,7 @@ impl LiveEncoder {
             }
             Phase::Step => {
                 let Some(descent) = &mut visit.descent else { return false };
-                if descent.end_some(false, UNITS) {
+                if descent.end_some(UNITS) {
                     let over = descent.done() || descent.passes() >= PASSES;
                     visit.phase = if over { Phase::Score(visit.fold) } else { Phase::Pass(visit.design.first()) };
                 }
@@ -297,8 +304,10 @@ impl LiveEncoder {
         if let Some((basis, before)) = &self.known[visit.set][visit.fold] {
             carry_over(basis, before, &visit.basis, &mut weights, &mut intercepts);
         }
-        let shared = visit.gram.mapv(|sum| sum / visit.gram_bins.max(1.0)).iter().copied().collect();
-        Descent::sharing(self.settings.glm, Coefficients { weights, intercepts }, shared)
+        let at = Coefficients { weights, intercepts };
+        let (folds, held_out) = (self.settings.folds, visit.fold);
+        let training = |bin: usize| folds.fold(bin) != held_out;
+        Descent::warm(self.settings.glm, &visit.design, visit.bins, training, SampleSize::QUICK, at)
     }
 
     fn score(&mut self, visit: &mut Visit, block: usize) -> bool {
@@ -317,13 +326,14 @@ impl LiveEncoder {
         true
     }
 
-    /// Brings every fit to its minimum over all closed bins. False when time ran out; the scores so far stay.
+    /// Brings every fit to its minimum over all closed bins. False when time or passes ran out; the scores so far stay.
     pub fn finish(&mut self, keep_going: KeepGoing<'_>) -> bool {
         self.visit = None;
         let (bins, units, folds) = (self.closed, self.counts.keys.len(), self.settings.folds);
         if units == 0 {
             return true;
         }
+        let mut whole = true;
         for set in 0..self.sets.len() {
             for fold in 0..folds.count {
                 let Some(basis) = self.moments[set].basis(fold, self.settings.glm.variance_share) else { continue };
@@ -331,20 +341,24 @@ impl LiveEncoder {
                 let design = Design::of(&basis, values.view(), self.settings.glm.window_bins);
                 let counts = self.counts.view(bins, units);
                 let training = |bin: usize| folds.fold(bin) != fold;
-                let cold = Descent::new(self.settings.glm, &design, counts, training).coefficients();
-                let Coefficients { mut weights, mut intercepts } = cold;
+                let Coefficients { mut weights, mut intercepts } = Coefficients::constant(&design, counts, training);
                 if let Some((before, coefficients)) = &self.known[set][fold] {
                     carry_over(before, coefficients, &basis, &mut weights, &mut intercepts);
                 }
                 let at = Coefficients { weights, intercepts };
-                let mut descent = Descent::warm(self.settings.glm, &design, bins, training, at);
+                let mut descent = Descent::warm(self.settings.glm, &design, bins, training, SampleSize::EXACT, at);
                 while !descent.done() {
+                    descent.add(&design, counts, design.first()..bins, training);
+                    while !descent.end_some(UNITS) {
+                        if !keep_going() {
+                            return false;
+                        }
+                    }
                     if !keep_going() {
                         return false;
                     }
-                    descent.add(&design, counts, design.first()..bins, training);
-                    descent.end(true);
                 }
+                whole &= descent.unfinished() == 0;
                 let coefficients = descent.coefficients();
                 let scores = &mut self.scores[set];
                 scores.grow(folds.blocks(bins));
@@ -352,7 +366,7 @@ impl LiveEncoder {
                 self.known[set][fold] = Some((basis, coefficients));
             }
         }
-        true
+        whole
     }
 
     /// Scores of every unit and set so far; units and sets that have not been visited are left out.
@@ -394,26 +408,8 @@ fn carry_over(
     }
 }
 
-impl Visit {
-    /// Adds the outer products of regressors and a one over training bins, until there are enough.
-    fn sum_outer(&mut self, bins: std::ops::Range<usize>, training: impl Fn(usize) -> bool) {
-        let every = (self.bins / CURVATURE_BINS).max(1);
-        let from = bins.start.max(self.design.first());
-        let wanted: Vec<usize> = (from..bins.end)
-            .filter(|bin| bin.is_multiple_of(every) && training(*bin) && self.design.usable(*bin))
-            .collect();
-        let width = self.design.width();
-        let mut rows = Array2::ones((wanted.len(), width + 1));
-        for (mut row, bin) in rows.rows_mut().into_iter().zip(&wanted) {
-            row.iter_mut().zip(self.design.row(*bin)).for_each(|(to, from)| *to = *from);
-        }
-        self.gram_bins += wanted.len() as f64;
-        ndarray::linalg::general_mat_mul(1.0, &rows.t(), &rows, 1.0, &mut self.gram);
-    }
-}
-
 impl Counts {
-    fn add(&mut self, bin: usize, key: UnitKey) {
+    fn add(&mut self, bin: usize, key: UnitKey, is_late: bool) {
         let known = self.keys.iter().position(|other| *other == key);
         let place = known.or_else(|| {
             (self.keys.len() < self.places).then(|| {
@@ -428,6 +424,7 @@ impl Counts {
         self.reach(bin + 1);
         self.rows[bin * self.places + place] += 1.0;
         self.totals[place] += 1.0;
+        self.closed[place] += f64::from(u8::from(is_late));
     }
 
     fn reach(&mut self, bins: usize) {

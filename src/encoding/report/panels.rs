@@ -52,8 +52,8 @@ fn score_strips(analysis: &Analysis, array: u16) -> Vec<Strip> {
 fn best_table(analysis: &Analysis, array: u16) -> String {
     let encoding = &analysis.encoding;
     let mut out = String::from(
-        "<table><tr><th>feature set</th><th>features</th><th>components</th><th>units predicted</th><th>best for</th>\
-         <th>pseudo-R² (mean)</th><th>bits/spike against the first set</th><th>better / worse</th></tr>",
+        "<table><tr><th>feature set</th><th>features</th><th>units predicted</th><th>best for</th>\
+         <th>pseudo-R²</th><th>bits/spike against the first</th><th>better / worse</th></tr>",
     );
     let units: Vec<usize> = (0..encoding.units.len()).filter(|unit| encoding.units[*unit].array == array).collect();
     for (at, set) in encoding.sets.iter().enumerate() {
@@ -68,7 +68,7 @@ fn best_table(analysis: &Analysis, array: u16) -> String {
         });
         write!(
             out,
-            "<tr><td>{}</td><td>{}</td><td>{:.0}</td><td>{predicted} / {}</td><td>{best}</td><td>{:.3}</td><td>{difference}</td><td>{counts}</td></tr>",
+            "<tr><td>{}</td><td>{} → {:.0}</td><td>{predicted} / {}</td><td>{best}</td><td>{:.3}</td><td>{difference}</td><td>{counts}</td></tr>",
             escape(&set.name),
             set.columns,
             set.components,
@@ -83,21 +83,24 @@ fn best_table(analysis: &Analysis, array: u16) -> String {
 
 pub(super) fn encoding(out: &mut String, analysis: &Analysis) {
     let text = "Cross-validated log-likelihood ratio of each unit (dots), mean over units with its 95 % interval beside \
-                them. Above zero: the features predict held-out spikes better than the unit's mean rate does.";
+                them. Above zero: the features predict held-out spikes better than the unit's mean rate does. Features → \
+                principal components that keep enough of their variance.";
     let mut inner = String::new();
     if analysis.encoding.units.is_empty() {
         inner.push_str("<p>No unit has enough spikes.</p>");
     }
+    inner.push_str("<div class=\"row\">");
     for array in arrays(analysis) {
         write!(
             inner,
-            "<h3>Array {}</h3>{}{}",
+            "<div><h3>Array {}</h3>{}{}</div>",
             escape(&array_name(analysis, array)),
             figure("bits a spike, by feature set", &strips("bits / spike", &score_strips(analysis, array), None)),
             best_table(analysis, array)
         )
         .expect("writing to a string");
     }
+    inner.push_str("</div>");
     section(out, "Which features predict the spikes", text, &inner);
 }
 
@@ -117,8 +120,9 @@ fn layer_strips(of: &ArraySimilarity) -> String {
             family: layer.family.clone(),
             values: Vec::new(),
             mean: layer.similarity,
-            low: layer.parts.low,
-            high: layer.parts.high,
+            // Four parts say little of the spread: their interval may end where no cosine lies.
+            low: layer.parts.low.max(-1.0),
+            high: layer.parts.high.min(1.0),
         })
         .collect();
     strips("whitened unbiased cosine", &layers, of.ceiling.map(|ceiling| (ceiling.low, ceiling.high)))
@@ -132,18 +136,23 @@ pub(super) fn similarity(out: &mut String, analysis: &Analysis) {
     if analysis.similarity.is_empty() {
         inner.push_str("<p>Not computed: it takes at least three labelled behaviours of some length and one unit.</p>");
     }
+    inner.push_str("<div class=\"row\">");
     for of in &analysis.similarity {
         write!(
             inner,
-            "<h3>Array {}: similarity by layer</h3>{}",
+            "<div><h3>Array {}: similarity by layer</h3>{}</div>",
             escape(&array_name(analysis, of.array)),
             layer_strips(of)
         )
         .expect("writing to a string");
+    }
+    inner.push_str("</div>");
+    for of in &analysis.similarity {
         let mut order: Vec<&super::super::analysis::LayerSimilarity> =
             of.layers.iter().filter(|l| l.name != "all alike").collect();
         order.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
-        inner.push_str("<h3>Distances</h3><div class=\"row\">");
+        write!(inner, "<h3>Array {}: distances</h3><div class=\"row\">", escape(&array_name(analysis, of.array)))
+            .expect("writing to a string");
         let own = format!("array {}, {} units", array_name(analysis, of.array), of.units);
         inner.push_str(&figure(&own, &heatmap(&of.rdm.conditions, &of.rdm.conditions, &square(&of.rdm), 22.0, false)));
         for layer in order.into_iter().take(MAPS) {

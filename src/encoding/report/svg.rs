@@ -111,7 +111,8 @@ pub(super) fn strips(label: &str, strips: &[Strip], band: Option<(f64, f64)>) ->
         frame.strip(&mut out, strip, x, step);
         frame.name(&mut out, &strip.name, x);
     }
-    picture(frame.left + width + 12.0, frame.top + frame.height + 92.0, &out)
+    let names: Vec<&str> = strips.iter().map(|strip| strip.name.as_str()).collect();
+    picture(frame.left + width + 12.0, frame.top + frame.height + slanted(&names), &out)
 }
 
 impl Frame {
@@ -149,11 +150,24 @@ impl Frame {
     }
 }
 
-/// A matrix as coloured squares; NaN is hatched grey.
+/// Room that slanted names take below an axis.
+fn slanted(names: &[&str]) -> f64 {
+    26.0 + 3.7 * names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64
+}
+
+/// A matrix as coloured squares; NaN is grey.
 pub(super) fn heatmap(rows: &[String], columns: &[String], values: &[Vec<f64>], cell: f64, numbers: bool) -> String {
     let known = values.iter().flatten().copied().filter(|value| value.is_finite());
     let (low, high) = known.fold((0.0_f64, 1e-12_f64), |(low, high), value| (low.min(value), high.max(value)));
-    let widest = |names: &[String]| names.iter().map(|name| name.len()).max().unwrap_or(0) as f64;
+    let widest = |names: &[String]| names.iter().map(|name| name.chars().count()).max().unwrap_or(0) as f64;
+    // Small numbers keep two digits that differ.
+    let (decimals, size) = if high >= 0.2 {
+        (2, 10)
+    } else if high >= 0.02 {
+        (3, 10)
+    } else {
+        (4, 9)
+    };
     let (left, top) = (widest(rows) * 6.3 + 8.0, if columns.is_empty() { 4.0 } else { widest(columns) * 4.4 + 14.0 });
     let mut out = String::new();
     for (at, row) in values.iter().enumerate() {
@@ -178,7 +192,7 @@ pub(super) fn heatmap(rows: &[String], columns: &[String], values: &[Vec<f64>], 
                 let ink = if share > 0.55 { "#ffffff" } else { "#1b1f24" };
                 write!(
                     out,
-                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{ink}\" font-size=\"10\">{value:.2}</text>",
+                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{ink}\" font-size=\"{size}\">{value:.decimals$}</text>",
                     x + cell / 2.0,
                     y + cell / 2.0 + 3.5
                 )
@@ -218,7 +232,8 @@ pub(super) fn bars(label: &str, names: &[String], values: &[f64], ink: &str) -> 
         }
         frame.name(&mut out, name, x + step / 2.0);
     }
-    picture(frame.left + frame.width + 12.0, frame.top + frame.height + 62.0, &out)
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    picture(frame.left + frame.width + 12.0, frame.top + frame.height + slanted(&names), &out)
 }
 
 /// From white over blue to dark.

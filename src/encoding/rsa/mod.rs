@@ -5,8 +5,10 @@
 //! because they are the same sums. Distances are cross-validated (unbiased: pure noise gives 0 on average, sometimes less);
 //! RDMs are compared by the whitened unbiased cosine, as `rsatoolbox` does.
 
+mod beside;
 mod compare;
 mod sums;
 
+pub use beside::{Beside, beside};
 pub use compare::{Ceiling, correlation, cosine, noise_ceiling, whitened_cosine};
 pub use sums::{ConditionSums, Noise, Rdm};

@@ -91,6 +91,30 @@ impl ConditionSums {
         }
     }
 
+    /// Parts of the data.
+    pub const fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// The same sums as if only these conditions had been seen, and only these channels varied.
+    #[must_use]
+    pub fn only(&self, conditions: &[usize], channels: &[usize]) -> Self {
+        let mut out = Self::new(self.conditions, self.folds, self.groups, channels.len());
+        let pick = |from: &[f64]| channels.iter().map(|channel| from[*channel]).collect::<Vec<_>>();
+        out.shift = if self.shift.is_empty() { Vec::new() } else { pick(&self.shift) };
+        let line = |row: usize, width: usize| row * width..(row + 1) * width;
+        for &condition in conditions {
+            for cell in line(condition, self.cells()) {
+                out.counts[cell] = self.counts[cell];
+                out.sums[line(cell, channels.len())].copy_from_slice(&pick(&self.sums[line(cell, self.channels)]));
+            }
+            let (own, all) = (line(condition, channels.len()), line(condition, self.channels));
+            out.totals[own.clone()].copy_from_slice(&pick(&self.totals[all.clone()]));
+            out.squares[own].copy_from_slice(&pick(&self.squares[all]));
+        }
+        out
+    }
+
     /// Cells that blocks are dealt to in turn.
     pub const fn cells(&self) -> usize {
         self.folds * self.groups
@@ -270,6 +294,22 @@ mod tests {
         let rdm = noisy(2.0, 1).rdm(Noise::Identity);
         assert!(rdm.values.iter().all(|value| (value - 2.0 * 4.0 / 8.0).abs() < 0.1), "{rdm:?}");
         assert_eq!(rdm.select(&[2, 0]).values[0], rdm.at(0, 2));
+    }
+
+    #[test]
+    fn sums_without_a_condition_and_a_channel_are_those_that_never_saw_them() {
+        let mut dice = Dice::new(6);
+        let (mut all, mut fewer) = (ConditionSums::new(3, 5, 2, 4), ConditionSums::new(3, 5, 2, 2));
+        for bin in 0..3_000 {
+            let condition = dice.below(3);
+            let values: Vec<f64> = (0..4).map(|c| f64::from(c == condition) + dice.normal()).collect();
+            all.push(condition, bin / 20, values.iter().copied());
+            if condition != 1 {
+                fewer.push(condition, bin / 20, [values[3], values[0]].into_iter());
+            }
+        }
+        let (only, seen) = (all.only(&[0, 2], &[3, 0]).rdm(Noise::Diagonal), fewer.rdm(Noise::Diagonal));
+        assert!(only.at(0, 1).is_nan() && (only.at(0, 2) - seen.at(0, 2)).abs() < 1e-12, "{only:?} {seen:?}");
     }
 
     #[test]

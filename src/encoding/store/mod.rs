@@ -15,4 +15,4 @@ pub use super::grid::{Grid, Slots};
 pub use both::Store;
 pub use layout::{BODY_WIDTH, BodyInput, body_columns, body_row, virtual_columns, virtual_row};
 pub use read::{Recorded, Signals, read_recording};
-pub use sets::{FeatureColumn, SetSpec, Source, available, select};
+pub use sets::{FeatureColumn, SetSpec, Source, available, latent, select};

@@ -59,6 +59,30 @@ pub fn available(signals: &[(String, usize)]) -> Vec<SetSpec> {
     sets
 }
 
+/// Words for the spread of a distribution, and what its centre is called beside it.
+const SPREADS: [(&str, &[&str]); 5] = [
+    ("scale", &["loc", "mean"]),
+    ("std", &["mean", "loc"]),
+    ("sd", &["mean", "loc"]),
+    ("sigma", &["mu", "mean"]),
+    ("stddev", &["mean", "loc"]),
+];
+
+/// The two signals of a policy that hold its latent's distribution, centre and spread, whatever the latent is called: two
+/// signals of one length whose names differ in one word, as `latent_loc` and `latent_scale` or `intention_mean` and
+/// `intention_std`.
+pub fn latent(signals: &[(String, usize)]) -> Option<(&str, &str)> {
+    let centre = |spread: &str, len: usize| {
+        let named = |(word, centres): &(&str, &[&str])| {
+            let (before, after) = spread.rsplit_once(word)?;
+            let wanted = |name: &str| centres.iter().any(|centre| name == format!("{before}{centre}{after}"));
+            signals.iter().find(|(name, l)| *l == len && wanted(name))
+        };
+        SPREADS.iter().find_map(named)
+    };
+    signals.iter().find_map(|(name, len)| Some((centre(name, *len)?.0.as_str(), name.as_str())))
+}
+
 /// The sets of these names, in their order.
 ///
 /// # Errors
@@ -76,6 +100,16 @@ pub fn select(sets: &[SetSpec], names: &[String]) -> Result<Vec<SetSpec>, String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_latent_is_found_by_its_pair_of_signals() {
+        let signals = |names: [(&str, usize); 4]| names.map(|(name, len)| (name.to_owned(), len)).to_vec();
+        let own = signals([("action", 38), ("action_std", 38), ("latent_loc", 60), ("latent_scale", 60)]);
+        assert_eq!(latent(&own), Some(("latent_loc", "latent_scale")));
+        let other = signals([("z_sigma_q", 16), ("encoder", 16), ("z_mean_q", 16), ("action", 38)]);
+        assert_eq!(latent(&other), Some(("z_mean_q", "z_sigma_q")));
+        assert_eq!(latent(&signals([("latent_loc", 60), ("latent_scale", 30), ("action", 38), ("x", 1)])), None);
+    }
 
     #[test]
     fn sets_are_found_by_name_or_the_names_are_told() {

@@ -76,9 +76,15 @@ impl Motion {
 
     /// What the animal does in this motion, by its root alone: `rear`, `walk` or `still`.
     pub fn behaviour(&self) -> &'static str {
-        let frames = self.qpos.len().max(2);
-        let up = self.qpos.iter().filter(|q| 2.0 * (q[4] * q[6] - q[5] * q[3]) > REAR_UP).count();
-        let path: f64 = self.qpos.windows(2).map(|w| (w[1][0] - w[0][0]).hypot(w[1][1] - w[0][1])).sum();
+        self.behaviour_of(0..self.qpos.len())
+    }
+
+    /// As [`behaviour`](Self::behaviour), of some frames.
+    pub fn behaviour_of(&self, frames: std::ops::Range<usize>) -> &'static str {
+        let qpos = &self.qpos[frames];
+        let frames = qpos.len().max(2);
+        let up = qpos.iter().filter(|q| 2.0 * (q[4] * q[6] - q[5] * q[3]) > REAR_UP).count();
+        let path: f64 = qpos.windows(2).map(|w| (w[1][0] - w[0][0]).hypot(w[1][1] - w[0][1])).sum();
         if 3 * up > frames {
             "rear"
         } else if path * self.rate_hz / frames as f64 > WALK_M_PER_S {

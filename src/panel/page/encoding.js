@@ -33,7 +33,8 @@ function draw(canvas, encoding) {
   const [left, top, bottom] = [44, 8, height - 20];
   const y = (value) => bottom - ((Math.min(high, Math.max(low, value)) - low) / (high - low)) * (bottom - top);
   context.fillStyle = css("--soft");
-  for (const value of [low, 0, high]) context.fillText(value.toFixed(2), 4, y(value) + 4);
+  const apart = (value) => value === 0 || Math.abs(y(value) - y(0)) > 13;
+  for (const value of [low, 0, high].filter(apart)) context.fillText(value.toFixed(2), 4, y(value) + 4);
   context.strokeStyle = css("--line");
   context.beginPath();
   context.moveTo(left, y(0));
