@@ -6,7 +6,9 @@
 //!
 //! Text messages are JSON: `{"standing", "status", "snapshot", "spikes", "events"}`; `spikes` are those since the message
 //! before, as `[milliseconds before the newest frame, array, tetrode, unit]`; `events` is the number of the last line of
-//! the event log. Binary messages are images: one byte camera index, then a JPEG.
+//! the event log. Binary messages are images with what was found in that very frame: one byte camera index, one byte number n
+//! of keypoints, then little-endian f32: crop (left, top, width, height), n keypoints (x, y, confidence), n keypoints back from
+//! 3D (x, y; NaN for none), all in pixels of the camera's frame; then a JPEG.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -144,8 +146,13 @@ fn image_message(camera: u8, preview: &Preview) -> Option<Bytes> {
     if pixels == 0 || preview.grey.len() != pixels {
         return None;
     }
+    let marks = &preview.marks;
+    let count = u8::try_from(marks.keypoints_px.len()).ok()?;
     let mut message = Vec::with_capacity(pixels / 4);
-    message.push(camera);
+    message.extend([camera, count]);
+    let numbers =
+        marks.crop_px.iter().chain(marks.keypoints_px.as_flattened()).chain(marks.reprojected_px.as_flattened());
+    message.extend(numbers.flat_map(|number| number.to_le_bytes()));
     Encoder::new(&mut message, PREVIEW_QUALITY)
         .encode(&preview.grey, preview.width_px, preview.height_px, ColorType::Luma)
         .ok()?;
@@ -208,7 +215,7 @@ async fn send(socket: &mut WebSocket, message: Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{SpikeRing, SpikeTick};
+    use crate::pipeline::{SpikeRing, SpikeTick, ViewMarks};
 
     #[test]
     fn spikes_are_sent_once_with_their_age() {
@@ -222,9 +229,12 @@ mod tests {
 
     #[test]
     fn an_image_of_the_wrong_size_is_not_shown() {
-        let good = Preview { sequence: 1, width_px: 16, height_px: 8, grey: vec![128; 128] };
+        let marks = ViewMarks { crop_px: [1.0, 2.0, 3.0, 4.0], ..ViewMarks::with_keypoints(2) };
+        let good = Preview { sequence: 1, width_px: 16, height_px: 8, grey: vec![128; 128], marks };
         let message = image_message(3, &good).expect("an image");
-        assert_eq!((message[0], &message[1..3]), (3, &[0xff, 0xd8][..]), "camera, then a JPEG's first bytes");
+        let jpeg = 2 + 4 * (4 + 2 * 3 + 2 * 2);
+        assert_eq!((message[0], message[1], &message[6..10]), (3, 2, &2.0_f32.to_le_bytes()[..]));
+        assert_eq!(&message[jpeg..jpeg + 2], [0xff, 0xd8], "a JPEG's first bytes after the marks");
         assert!(image_message(0, &Preview { width_px: 17, ..good }).is_none());
     }
 }

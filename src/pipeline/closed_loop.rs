@@ -172,12 +172,13 @@ impl ClosedLoop {
             any = true;
             self.count(&set);
             let now = self.clock.now();
-            if now - set.last_arrival > self.settings.set_age_max {
+            let seen = if now - set.last_arrival > self.settings.set_age_max {
                 self.shared.counters.add(Cause::SetSkipped, 1);
+                false
             } else {
-                self.work(&set);
-            }
-            self.show.keep_frames(&self.shared, &set);
+                self.work(&set)
+            };
+            self.show.keep_frames(&self.shared, &set, seen.then_some(&self.pose));
         }
         self.set = set;
         self.set.clear();
@@ -221,9 +222,10 @@ impl ClosedLoop {
         self.shared.loop_sets.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn work(&mut self, set: &FrameSet) {
+    /// Works a set; returns whether its pose was estimated.
+    fn work(&mut self, set: &FrameSet) -> bool {
         let Some(at) = self.shared.clock.board_of_trigger(set.trigger).map(|at| at + self.settings.mid_exposure) else {
-            return;
+            return false;
         };
         self.ladder.begin(self.host_of(at), set.last_arrival, self.clock.now());
         self.see(set);
@@ -247,6 +249,7 @@ impl ClosedLoop {
         self.show.publish(&self.shared, set, at, &self.pose, &self.body, &self.step, &self.ladder, &acted);
         self.ladder.end(self.clock.now());
         self.record_stages(set.trigger, at);
+        true
     }
 
     fn see(&mut self, set: &FrameSet) {

@@ -37,6 +37,7 @@ mod register;
 mod replay;
 mod replay_ephys;
 mod rig;
+mod rig_status;
 mod rule_test;
 mod shared;
 mod show;
@@ -84,5 +85,5 @@ pub use control::{
 pub use snapshot::{
     ArrayInfo, ArrayLive, BodyGeom, CameraInfo, CameraLive, ClockLive, GeomKind, ImitationLive, LATENCY_EDGES_MICROS,
     LatencyLive, PoseLive, Preview, RECENT_SPIKES_MAX, Rat, RigInfo, Snapshot, SortedUnit, SpikeRing, SpikeTick,
-    WAVEFORM_SAMPLES, Waveform,
+    ViewMarks, WAVEFORM_SAMPLES, Waveform,
 };

@@ -51,10 +51,11 @@ impl Previews {
 
     fn make(&self, shared: &Shared) {
         let frames = shared.frames.read(Clone::clone);
-        for (slot, frame) in self.slots.iter().zip(frames) {
-            let Some(frame) = frame else { continue };
+        for (slot, newest) in self.slots.iter().zip(frames) {
+            let Some(frame) = newest.frame else { continue };
             slot.publish(|preview| {
                 shrink(&frame, preview);
+                preview.marks.clone_from(&newest.marks);
                 preview.sequence += 1;
             });
         }

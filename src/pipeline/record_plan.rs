@@ -97,21 +97,28 @@ impl<'a> RecordPlan<'a> {
     }
 
     fn contents(&self) -> (Vec<TableSchema>, Vec<CameraInfo>, Vec<ArrayInfo>) {
-        let cameras = self.config.cameras.iter().map(|c| CameraInfo {
-            name: c.name.clone(),
-            width_px: c.width_px,
-            height_px: c.height_px,
-            format: c.format,
-            rate_hz: self.config.rig.frame_rate_hz,
-        });
-        let arrays = self.config.arrays.iter().map(|a| ArrayInfo {
-            name: a.name.clone(),
-            channels: a.channels,
-            rate_hz: a.rate_hz,
-            gain_uv_per_bit: a.gain_uv_per_bit,
-        });
-        (self.tables.clone(), cameras.collect(), arrays.collect())
+        let (cameras, arrays) = streams(self.config);
+        (self.tables.clone(), cameras, arrays)
     }
+}
+
+/// Cameras and arrays of a rig, as a recording knows them.
+pub(super) fn streams(config: &Config) -> (Vec<CameraInfo>, Vec<ArrayInfo>) {
+    let rate_hz = config.rig.frame_rate_hz;
+    let cameras = config.cameras.iter().map(|c| CameraInfo {
+        name: c.name.clone(),
+        width_px: c.width_px,
+        height_px: c.height_px,
+        format: c.format,
+        rate_hz,
+    });
+    let arrays = config.arrays.iter().map(|a| ArrayInfo {
+        name: a.name.clone(),
+        channels: a.channels,
+        rate_hz: a.rate_hz,
+        gain_uv_per_bit: a.gain_uv_per_bit,
+    });
+    (cameras.collect(), arrays.collect())
 }
 
 fn rig_error(error: impl std::fmt::Display) -> RigError {

@@ -23,6 +23,7 @@ use super::open::open;
 use super::preflight::Preflight;
 use super::preview::{PreviewThread, Previews};
 use super::record_plan::{LEAD_TRIGGERS, RecordPlan};
+use super::rig_status::{self, Space};
 use super::shared::Shared;
 use super::signals::SignalShape;
 use super::spike_worker::SpikeControl;
@@ -32,8 +33,7 @@ use super::threads::Threads;
 use super::truth::TruthWriter;
 use super::view::{HostStatus, View};
 use super::{
-    Command, Degradation, Level, Notice, PreflightReport, RecordingProgress, RecordingStarted, Rig, RigError,
-    SealSummary, StartRequest,
+    Command, Level, Notice, PreflightReport, RecordingStarted, Rig, RigError, SealSummary, StartRequest,
 };
 use crate::body::BodyStage;
 use crate::clock::host_now;
@@ -41,7 +41,7 @@ use crate::config::Config;
 use crate::geometry::Calibration;
 use crate::imitation::ImitationStage;
 use crate::pose::PoseStage;
-use crate::record::{DiskState, Recorder, RecorderHealth, verify};
+use crate::record::{Recorder, verify};
 use crate::spikes::SpikeStage;
 
 /// A rig made of a checked config.
@@ -52,6 +52,7 @@ pub struct RigHost {
     view: Arc<View>,
     previews: Arc<Previews>,
     armed: Option<Armed>,
+    space: Space,
     /// Whether truth is written beside a twin's recording.
     truth_wanted: bool,
 }
@@ -107,7 +108,16 @@ impl RigHost {
         }
         let previews = Previews::new(config.cameras.len());
         let view = Arc::new(View::new(info, Arc::clone(stages.body.rat()), Arc::clone(&previews)));
-        Ok(Self { config, calibration, stages: Some(stages), view, previews, armed: None, truth_wanted: true })
+        Ok(Self {
+            config,
+            calibration,
+            stages: Some(stages),
+            view,
+            previews,
+            armed: None,
+            space: Space::default(),
+            truth_wanted: true,
+        })
     }
 
     /// The readers' side.
@@ -247,35 +257,25 @@ impl RigHost {
 
     /// Conditions that only the host knows of.
     fn look_around(&mut self) {
-        let Some(armed) = &mut self.armed else { return };
-        armed.write_truth();
-        let mut host = HostStatus {
-            fault: armed.threads.any_ended().map(|name| format!("thread {name} ended unexpectedly")),
-            ..HostStatus::default()
-        };
-        let refused = armed.threads.real_time_refused();
-        if refused > 0 && self.config.rig.real_time {
-            let message = format!(
-                "the system refused real-time priority or memory locking ({refused} times); latencies may jitter: raise LimitRTPRIO and LimitMEMLOCK"
-            );
-            host.degraded.push(Degradation { code: "realtime_refused".to_owned(), message });
+        let mut host = HostStatus::default();
+        let mut recording = None;
+        if let Some(armed) = &mut self.armed {
+            armed.write_truth();
+            rig_status::of_threads(&mut host, &armed.threads, self.config.rig.real_time);
+            recording = armed.recording.as_ref();
         }
-        if let Some(recording) = &armed.recording {
-            let health = recording.recorder.health();
-            host.recording = Some(RecordingProgress {
-                name: recording.name.clone(),
-                elapsed_secs: recording.begun.elapsed().as_secs_f64(),
-                rows: health.lanes.iter().map(|lane| lane.taken).sum(),
-                bytes: health.journal_bytes,
-                dropped_rows: health.lost(),
-            });
-            host.disk_free_bytes = health.free_bytes;
-            host.disk_left_secs = health.seconds_left;
-            if health.disk != DiskState::Normal {
-                let message = format!("disk: {:?}; the recording goes on from memory while it can", health.disk);
-                host.degraded.push(Degradation { code: "disk".to_owned(), message });
+        match recording {
+            Some(recording) => {
+                let margin_bytes = self.config.record.disk_margin_bytes;
+                rig_status::of_recording(
+                    &mut host,
+                    &recording.name,
+                    recording.begun,
+                    &recording.recorder,
+                    margin_bytes,
+                );
             }
-            host.must_stop = cause_to_stop(&health, self.config.record.disk_margin_bytes);
+            None => self.space.look(&mut host, &self.config),
         }
         self.view.update_host(|status| *status = host);
     }
@@ -464,21 +464,6 @@ fn new_train(armed: &mut Armed, index_base: u64, time_base: Span) {
 fn tell_board(armed: &mut Armed, control: BoardControl) {
     if armed.threads.controls.board.push(control).is_err() {
         armed.threads.shared.notice(Notice::new(Level::Error, "board", "the board thread does not take commands"));
-    }
-}
-
-/// Why the recording has to end while it can still be sealed.
-fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
-    match health.disk {
-        DiskState::Normal | DiskState::Slow => None,
-        DiskState::NearlyFull => {
-            let free = health.free_bytes;
-            Some(format!(
-                "the disk is nearly full: {free} bytes are free, the margin is {margin_bytes} and the open part is to be sealed"
-            ))
-        }
-        DiskState::Full => Some(format!("the disk is full: a write was refused with {} bytes free", health.free_bytes)),
-        DiskState::Failing => Some("the disk reports input/output errors; see the system's log".to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use mimicd_device::{Board, BoardTime, Frame, Host, RigTime, Span, TriggerPlan};
 
-use super::{ArrayLive, EncodingLive, Notice, Snapshot, SpikeRing};
+use super::{ArrayLive, CameraLive, EncodingLive, Notice, Snapshot, SpikeRing, ViewMarks};
 use crate::clock::ClockMap;
 use crate::stream::Latest;
 use crate::telemetry::Counters;
@@ -159,8 +159,14 @@ pub struct SpikeView {
     pub spikes: SpikeRing,
 }
 
-/// The newest frame of each camera, for previews.
-pub type NewestFrames = Vec<Option<Arc<Frame>>>;
+/// The newest frame of one camera with what was found in it, for previews.
+#[derive(Clone, Debug, Default)]
+pub struct NewestFrame {
+    /// The frame; `None` before the first.
+    pub frame: Option<Arc<Frame>>,
+    /// What was found in that frame; nothing where its set was skipped.
+    pub marks: ViewMarks,
+}
 
 /// Everything the threads of one rig share.
 #[derive(Debug)]
@@ -178,7 +184,7 @@ pub struct Shared {
     /// Whether the encoding thread still holds a recording.
     pub encoding_busy: AtomicBool,
     /// The newest frames, held for previews.
-    pub frames: Latest<NewestFrames>,
+    pub frames: Latest<Vec<NewestFrame>>,
     /// The present map from host to board time, for streams that know only the host's clock.
     pub host_map: Latest<Option<ClockMap<Host, Board>>>,
     /// One per camera.
@@ -207,7 +213,7 @@ impl Shared {
             clock: RigClock::new(plan),
             cameras: streams(snapshot.cameras.len()),
             arrays: streams(snapshot.arrays.len()),
-            frames: Latest::new(vec![None; snapshot.cameras.len()]),
+            frames: Latest::new(snapshot.cameras.iter().map(newest_frame).collect()),
             host_map: Latest::default(),
             spikes: Latest::new(view),
             encoding: Latest::new(EncodingLive::default()),
@@ -239,6 +245,10 @@ impl Shared {
     pub fn quits(&self) -> bool {
         self.quit.load(Ordering::Acquire)
     }
+}
+
+fn newest_frame(camera: &CameraLive) -> NewestFrame {
+    NewestFrame { frame: None, marks: ViewMarks::with_keypoints(camera.keypoints_px.len()) }
 }
 
 #[cfg(test)]

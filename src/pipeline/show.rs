@@ -70,12 +70,20 @@ impl Show {
         &self.residuals_px
     }
 
-    /// Keeps the newest frames for the preview thread.
-    pub fn keep_frames(&self, shared: &Shared, set: &FrameSet) {
+    /// Keeps the newest frames for the preview thread, with what was found in them: `pose` is the set's own, `None` where
+    /// the set was skipped.
+    pub fn keep_frames(&self, shared: &Shared, set: &FrameSet, pose: Option<&PoseEstimate>) {
         shared.frames.publish(|newest| {
-            for (slot, frame) in newest.iter_mut().zip(&set.frames) {
-                if let Some(frame) = frame {
-                    *slot = Some(std::sync::Arc::clone(frame));
+            for (camera, (slot, frame)) in newest.iter_mut().zip(&set.frames).enumerate() {
+                let Some(frame) = frame else { continue };
+                slot.frame = Some(std::sync::Arc::clone(frame));
+                match pose.and_then(|pose| pose.views.get(camera)) {
+                    Some(view) => {
+                        slot.marks.crop_px = crop_px(view);
+                        slot.marks.keypoints_px.copy_from_slice(&view.keypoints_px);
+                        slot.marks.reprojected_px.copy_from_slice(&self.reprojected_px[camera]);
+                    }
+                    None => slot.marks.clear(),
                 }
             }
         });
@@ -159,8 +167,12 @@ fn residual_px(view: &ViewEstimate, points: &[[f32; 2]], pose: &PoseEstimate, ca
     if count > 0 { sum / count as f32 } else { f32::NAN }
 }
 
+fn crop_px(view: &ViewEstimate) -> [f32; 4] {
+    [view.crop.left_px, view.crop.top_px, view.crop.width_px, view.crop.height_px]
+}
+
 fn show_view(live: &mut CameraLive, view: &ViewEstimate) {
-    live.crop_px = [view.crop.left_px, view.crop.top_px, view.crop.width_px, view.crop.height_px];
+    live.crop_px = crop_px(view);
     live.keypoints_px.copy_from_slice(&view.keypoints_px);
 }
 

@@ -411,6 +411,35 @@ impl ArrayLive {
     }
 }
 
+/// What was found in one frame, to be drawn on that same frame.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ViewMarks {
+    /// What the network looked at; see [`CameraLive::crop_px`].
+    pub crop_px: [f32; 4],
+    /// Keypoints as found; see [`CameraLive::keypoints_px`].
+    pub keypoints_px: Vec<[f32; 3]>,
+    /// Keypoints projected back from 3D; NaN for none.
+    pub reprojected_px: Vec<[f32; 2]>,
+}
+
+impl ViewMarks {
+    /// Nothing found, with room for `keypoints`.
+    pub fn with_keypoints(keypoints: usize) -> Self {
+        Self {
+            crop_px: [0.0; 4],
+            keypoints_px: vec![[0.0; 3]; keypoints],
+            reprojected_px: vec![[f32::NAN; 2]; keypoints],
+        }
+    }
+
+    /// Back to nothing found, in place.
+    pub fn clear(&mut self) {
+        self.crop_px = [0.0; 4];
+        self.keypoints_px.fill([0.0; 3]);
+        self.reprojected_px.fill([f32::NAN; 2]);
+    }
+}
+
 /// The latest downscaled image of one camera, made by a service thread at 10 to 15 Hz.
 #[derive(Clone, Debug, Default)]
 pub struct Preview {
@@ -422,6 +451,8 @@ pub struct Preview {
     pub height_px: u16,
     /// Grey values, rows tightly packed.
     pub grey: Vec<u8>,
+    /// What the network found in this very frame, in pixels of the frame (not of this image).
+    pub marks: ViewMarks,
 }
 
 #[cfg(test)]

@@ -229,26 +229,30 @@ fn counters(shared: &Shared, into: &mut Vec<Counter>) {
 
 fn degradations(info: &RigInfo, shared: &Shared, into: &mut Vec<Degradation>) {
     let lost = |status: &StreamStatus| !status.connected.load(Ordering::Relaxed);
-    let mut note = |code: &str, message: String| into.push(Degradation { code: code.to_owned(), message });
+    let mut note = |code: String, message: String| into.push(Degradation { code, message });
     for (camera, status) in info.cameras.iter().zip(&shared.cameras) {
         if lost(status) {
             note(
-                "camera_lost",
+                format!("camera_lost.{}", camera.name),
                 format!("camera {} does not deliver; check its cable and power, it is reopened by itself", camera.name),
             );
         }
     }
     for (camera, _) in info.cameras.iter().zip(&shared.cameras).filter(|(_, s)| s.moved.load(Ordering::Relaxed)) {
         let advice = "its view lies beside the others' pose; put it back or calibrate again";
-        note("camera_moved", format!("camera {} no longer stands where its calibration says: {advice}", camera.name));
+        let code = format!("camera_moved.{}", camera.name);
+        note(code, format!("camera {} no longer stands where its calibration says: {advice}", camera.name));
     }
     for (array, status) in info.arrays.iter().zip(&shared.arrays) {
         if lost(status) {
-            note("array_lost", format!("array {} does not deliver; it is reopened by itself", array.name));
+            note(
+                format!("array_lost.{}", array.name),
+                format!("array {} does not deliver; it is reopened by itself", array.name),
+            );
         }
     }
     if lost(&shared.board) {
-        note("board_lost", "the sync board does not answer; nothing triggers until it is back".to_owned());
+        note("board_lost".to_owned(), "the sync board does not answer; nothing triggers until it is back".to_owned());
     }
 }
 

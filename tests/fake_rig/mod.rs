@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mimicd::pipeline::{
-    ArrayInfo, ArrayLive, BodyGeom, CameraInfo, ClockLive, Command, Counter, Degradation, GeomKind,
+    ArrayInfo, ArrayLive, BodyGeom, CameraInfo, CameraLive, ClockLive, Command, Counter, Degradation, GeomKind,
     LATENCY_EDGES_MICROS, LatencyLive, Notice, PreflightCheck, PreflightReport, Preview, Rat, RecordingProgress,
     RecordingStarted, Rig, RigError, RigInfo, RigStatus, RigView, SealSummary, Snapshot, SortedUnit, SpikeRing,
-    SpikeTick, StartRequest, StreamProgress, Verdict,
+    SpikeTick, StartRequest, StreamProgress, Verdict, ViewMarks,
 };
 
 const FRAME_RATE_HZ: f64 = 50.0;
@@ -227,7 +227,11 @@ impl RigView for FakeView {
             let rat = (-((x - cx) / 26.0).powi(2) - ((y - cy) / 15.0).powi(2)).exp();
             ((floor + 0.4 * rat) * 255.0).clamp(4.0, 250.0) as u8
         });
-        *into = Preview { sequence, width_px: 320, height_px: 256, grey: grey.collect() };
+        let mut made = Snapshot::for_rig(&self.info, 13, 74);
+        self.cameras(&mut made, secs);
+        let CameraLive { crop_px, keypoints_px, reprojected_px, .. } = made.cameras.swap_remove(camera);
+        let marks = ViewMarks { crop_px, keypoints_px, reprojected_px };
+        *into = Preview { sequence, width_px: 320, height_px: 256, grey: grey.collect(), marks };
         true
     }
 

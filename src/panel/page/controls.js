@@ -54,8 +54,9 @@ export class Controls {
   }
 
   key(event) {
-    const typing = event.target.closest?.("input, textarea, select, dialog");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    // A dialog that has just closed may still hold the focus for a frame; that is not typing.
+    const typing = event.target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select") && !event.target.closest("dialog:not([open])");
+    if (typing || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const actions = {
       a: () => byId("arm").click(), r: () => byId("record").click(), m: () => byId("mark").click(), s: () => byId("stop").click(),
       f: () => byId("follow").click(), p: () => this.openPreflight(), "?": () => this.openMore(),

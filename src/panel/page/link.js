@@ -44,7 +44,17 @@ export async function command(body) {
   }
 }
 
-/** Keeps a WebSocket open. `on.numbers(object)`, `on.image(camera, blob)`, `on.link(open)`. */
+/** An image with what was found in that very frame; the layout is described in the daemon's live.rs. */
+function image(data) {
+  const [camera, count] = new Uint8Array(data, 0, 2);
+  const floats = 4 + 5 * count;
+  const numbers = new Float32Array(data.slice(2, 2 + 4 * floats));
+  const group = (from, size) => Array.from({ length: count }, (_, i) => numbers.subarray(from + i * size, from + (i + 1) * size));
+  const marks = { crop: numbers.subarray(0, 4), found: group(4, 3), back: group(4 + 3 * count, 2) };
+  return { camera, marks, blob: new Blob([new Uint8Array(data, 2 + 4 * floats)], { type: "image/jpeg" }) };
+}
+
+/** Keeps a WebSocket open. `on.numbers(object)`, `on.image({ camera, marks, blob })`, `on.link(open)`. */
 export function live(on) {
   let attempt = 0;
   const open = () => {
@@ -56,7 +66,7 @@ export function live(on) {
     };
     socket.onmessage = ({ data }) => {
       if (typeof data === "string") return on.numbers(JSON.parse(data));
-      on.image(new Uint8Array(data, 0, 1)[0], new Blob([new Uint8Array(data, 1)], { type: "image/jpeg" }));
+      on.image(image(data));
     };
     socket.onclose = () => {
       on.link(false);

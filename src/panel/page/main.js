@@ -63,7 +63,7 @@ async function begin() {
   encoding(rig);
   live({
     numbers: take,
-    image: (camera, blob) => page.views.show(camera, blob),
+    image: (image) => page.views.show(image),
     link: (open) => {
       page.link = open;
       page.dirty = true;
@@ -89,7 +89,7 @@ function draw(now) {
   const { newest, rig } = page;
   if (!newest) return;
   const { snapshot, standing, status } = newest;
-  page.scene.draw(snapshot);
+  if (page.dirty || page.scene.touched) page.scene.draw(snapshot);
   if (!page.dirty) return;
   page.dirty = false;
   page.views.update(snapshot);

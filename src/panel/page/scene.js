@@ -65,6 +65,7 @@ export class Scene {
     this.follow = true;
     this.seen = -Infinity; // the first view is on the rat at once
     this.points = true;
+    this.touched = true; // something else than the rats has changed: draw again
     this.listen();
     this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true });
     if (this.gl) this.prepare();
@@ -72,6 +73,7 @@ export class Scene {
   }
 
   recolour() {
+    this.touched = true;
     this.colours = { real: css("--real"), virtual: css("--virtual"), ground: css("--stage"), line: css("--grid") };
     this.dark = document.documentElement.dataset.theme === "dark";
     const soften = (c, by) => c.map((x) => x * (1 - by) + by * 0.82);
@@ -80,6 +82,7 @@ export class Scene {
 
   listen() {
     const { canvas } = this;
+    new ResizeObserver(() => (this.touched = true)).observe(canvas);
     let last = null;
     canvas.addEventListener("pointerdown", (event) => {
       last = [event.clientX, event.clientY];
@@ -107,11 +110,13 @@ export class Scene {
   }
 
   orbit(turn, tilt) {
+    this.touched = true;
     this.turn += turn;
     this.tilt = Math.min(1.5, Math.max(0.03, this.tilt + tilt));
   }
 
   zoom(by) {
+    this.touched = true;
     this.distance = Math.min(3, Math.max(0.15, this.distance * by));
   }
 
@@ -162,8 +167,9 @@ export class Scene {
     return { program, ...Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, name)])) };
   }
 
-  /** Draws the newest snapshot; call once an animation frame. */
+  /** Draws the newest snapshot. */
   draw(snapshot) {
+    this.touched = false;
     const { canvas } = this;
     const width = Math.round(canvas.clientWidth * devicePixelRatio);
     const height = Math.round(canvas.clientHeight * devicePixelRatio);

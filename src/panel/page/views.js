@@ -26,8 +26,9 @@ export class Views {
     });
   }
 
-  async show(index, blob) {
-    const view = this.views[index];
+  /** Shows an image and, at the same instant, what was found in it. */
+  async show({ camera, marks, blob }) {
+    const view = this.views[camera];
     if (!view || view.busy) return; // the newest next time, never a queue
     view.busy = true;
     try {
@@ -36,8 +37,8 @@ export class Views {
         view.image.width = bitmap.width;
         view.image.height = bitmap.height;
       }
-      view.image.getContext("2d").drawImage(bitmap, 0, 0);
-      bitmap.close();
+      view.image.getContext("bitmaprenderer").transferFromImageBitmap(bitmap);
+      this.draw(view, marks);
     } catch {
       // A torn image is not shown.
     } finally {
@@ -51,13 +52,13 @@ export class Views {
       if (!view) return;
       view.element.classList.toggle("lost", !live.connected && snapshot.sequence > 0);
       const harm = live.missing + live.dropped + live.late;
-      view.facts.textContent = `${live.rate_hz.toFixed(1)} Hz  ${live.reprojection_px.toFixed(1)} px  ${harm} lost`;
+      const residual = live.reprojection_px === null ? "–" : live.reprojection_px.toFixed(1);
+      view.facts.textContent = `${live.rate_hz.toFixed(1)} Hz  ${residual} px  ${harm} lost`;
       view.facts.classList.toggle("harm", harm > 0);
-      this.draw(view, live);
     });
   }
 
-  draw(view, live) {
+  draw(view, { crop, found, back }) {
     const { overlay, camera } = view;
     const width = Math.round(overlay.clientWidth * devicePixelRatio);
     const height = Math.round(overlay.clientHeight * devicePixelRatio);
@@ -70,8 +71,7 @@ export class Views {
     if (!width) return;
     const sx = width / camera.width_px;
     const sy = height / camera.height_px;
-    const points = live.keypoints_px;
-    const [left, top, w, h] = live.crop_px;
+    const [left, top, w, h] = crop;
     if (w > 0) {
       context.strokeStyle = "#ffffff55";
       context.lineWidth = 1;
@@ -81,14 +81,14 @@ export class Views {
     context.strokeStyle = "#ff9f4599";
     context.beginPath();
     for (const [a, b] of this.rig.bones) {
-      if (points[a]?.[2] > 0.2 && points[b]?.[2] > 0.2) {
-        context.moveTo(points[a][0] * sx, points[a][1] * sy);
-        context.lineTo(points[b][0] * sx, points[b][1] * sy);
+      if (found[a]?.[2] > 0.2 && found[b]?.[2] > 0.2) {
+        context.moveTo(found[a][0] * sx, found[a][1] * sy);
+        context.lineTo(found[b][0] * sx, found[b][1] * sy);
       }
     }
     context.stroke();
     const radius = Math.max(1.6, width / 190);
-    points.forEach(([x, y, confidence], i) => {
+    found.forEach(([x, y, confidence], i) => {
       if (confidence > 0.2) {
         context.globalAlpha = Math.min(1, 0.35 + confidence * 0.65);
         context.fillStyle = FOUND;
@@ -96,13 +96,12 @@ export class Views {
         context.arc(x * sx, y * sy, radius, 0, 7);
         context.fill();
       }
-      const back = live.reprojected_px[i];
-      if (back && back[0] !== null) {
+      if (Number.isFinite(back[i][0])) {
         context.globalAlpha = 0.9;
         context.strokeStyle = BACK;
         context.lineWidth = Math.max(1, radius * 0.45);
         context.beginPath();
-        context.arc(back[0] * sx, back[1] * sy, radius * 1.7, 0, 7);
+        context.arc(back[i][0] * sx, back[i][1] * sy, radius * 1.7, 0, 7);
         context.stroke();
       }
     });
