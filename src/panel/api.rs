@@ -96,6 +96,10 @@ pub(super) async fn events(
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<Vec<EventLine>>, Problem> {
     let Query(query) = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "bad_query", error.body_text()))?;
+    if i64::try_from(query.since).is_err() {
+        let message = "since: expected a line number of the log (a 64-bit signed integer)";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_query", message));
+    }
     Ok(Json(shared.desk.events.since(query.since)))
 }
 
@@ -115,7 +119,7 @@ pub(super) async fn command(
     headers: HeaderMap,
     body: Result<Json<Command>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Acknowledgement>), Problem> {
-    let Json(command) = body.map_err(|rejection| bad_body(&shared, &rejection, peer))?;
+    let Json(command) = body.map_err(|rejection| bad_body(&rejection))?;
     let caller = Caller { role: role.word(), from: peer.ip().to_string() };
     let acknowledgement = match idempotency_key(&headers)? {
         None => shared.desk.submit(command, caller).await.map_err(not_taken)?,
@@ -124,6 +128,10 @@ pub(super) async fn command(
                 let message = "this Idempotency-Key was used for another command";
                 shared.gate.refuse(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", message, peer.ip(), command.word())
             })?;
+            if cell.initialized() {
+                let line = serde_json::json!({ "replayed": command.word(), "caller": caller });
+                shared.desk.audit(line.to_string());
+            }
             cell.get_or_try_init(|| shared.desk.submit(command, caller)).await.map_err(not_taken)?.clone()
         }
     };
@@ -139,7 +147,7 @@ pub(super) async fn sign_in(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     body: Result<Json<SignIn>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Json(SignIn { token }) = body.map_err(|rejection| bad_body(&shared, &rejection, peer))?;
+    let Json(SignIn { token }) = body.map_err(|rejection| bad_body(&rejection))?;
     let (role, cookie) = shared.gate.sign_in(&token, peer.ip())?;
     let reply = Json(SignedIn { role: role.word().to_owned() });
     Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), reply).into_response())
@@ -174,13 +182,10 @@ fn not_taken(error: DeskError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_taken", error.to_string())
 }
 
-fn bad_body(shared: &Shared, rejection: &JsonRejection, peer: SocketAddr) -> Problem {
+fn bad_body(rejection: &JsonRejection) -> Problem {
     let status = match rejection.status() {
         StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
         other => other,
     };
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return shared.gate.refuse(status, "too_large", &rejection.body_text(), peer.ip(), "body");
-    }
     Problem::new(status, "bad_body", rejection.body_text())
 }

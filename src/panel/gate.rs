@@ -5,6 +5,7 @@
 //! | too many requests from one address | 429 | a flood must not cost the rig anything |
 //! | `Host` is none of ours | 403 | DNS rebinding: a foreign page that resolves its name to this machine |
 //! | `Origin` (or `Sec-Fetch-Site`) is foreign | 403 | a foreign page in an operator's browser, WebSockets included |
+//! | a path that climbs (`..`, also encoded) | 404 | nothing of the file system is served by path; someone tries |
 //! | no valid token or session | 401 | only when tokens are configured |
 //! | a viewer commands | 403 | viewers read |
 //!
@@ -269,6 +270,9 @@ impl Gate {
         if !self.origin_is_ours(headers) {
             return Err(refuse(StatusCode::FORBIDDEN, "foreign_origin", "requests of other sites are not served"));
         }
+        if climbs(request.uri().path()) {
+            return Err(refuse(StatusCode::NOT_FOUND, "traversal", "there is nothing under this address"));
+        }
         let role = self.role_of(headers);
         if is_open(request.method(), request.uri().path()) {
             return Ok(role.unwrap_or(Role::Viewer));
@@ -295,6 +299,12 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/healthz" | "/api/v1/openapi.json" => method == Method::GET,
         _ => method == Method::GET && !path.starts_with("/api/") && path != "/metrics",
     }
+}
+
+/// Whether a path tries to leave its place: a step up, or a separator in disguise.
+fn climbs(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    ["..", "%2e", "%2f", "%5c", "\\", "%00"].iter().any(|sign| path.contains(sign))
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

@@ -23,14 +23,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 pub use api::{SignIn, SignedIn, StateReply};
 pub use client::{Client, ClientError};
@@ -48,7 +51,9 @@ use live::Live;
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1_024;
-/// A request's body must be there and its answer ready within this time (commands wait for the rig).
+/// A request's body must be there within this time.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// Its answer must be ready within this time (commands wait for the rig).
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(150);
 /// How long open connections may take to end.
 const END_TIME_MAX: Duration = Duration::from_secs(2);
@@ -150,7 +155,8 @@ impl Panel {
         let (end, ended) = watch::channel(false);
         runtime.spawn(live::publish_numbers(shared.clone(), config.live_hz));
         runtime.spawn(live::publish_images(shared.clone(), config.preview_hz));
-        runtime.spawn(server::accept(listener, router(shared), tls, config.clients_max, ended));
+        let gate = shared.gate.clone();
+        runtime.spawn(server::accept(listener, router(shared), tls, config.clients_max, gate, ended));
         Ok(Self { runtime: Some(runtime), end, address, https })
     }
 
@@ -198,18 +204,29 @@ fn router(shared: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", "this address does not take this method")
         })
-        .layer(middleware::from_fn(limit_time))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(gate.clone(), limit))
         .layer(from_fn_with_state(gate, gate::pass))
         .with_state(shared)
 }
 
-/// Cuts off a request whose body trickles in, or whose answer takes too long.
-async fn limit_time(request: axum::extract::Request, next: middleware::Next) -> axum::response::Response {
-    use axum::response::IntoResponse;
-    match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+/// Cuts off a request whose body is too long or trickles in, or whose answer takes too long.
+async fn limit(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let refuse = |status, error, message: &str| gate.refuse(status, error, message, peer.ip(), &what).into_response();
+    let (parts, body) = request.into_parts();
+    let body = match timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "at most 64 KiB are taken"),
+        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "too_slow", "the request's body took too long"),
+    };
+    match timeout(REQUEST_TIME_MAX, next.run(Request::from_parts(parts, body.into()))).await {
         Ok(response) => response,
-        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the request took too long").into_response(),
+        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "too_slow", "the answer took too long"),
     }
 }
 

@@ -22,6 +22,10 @@ const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// Longest time that arming may take before the watchdog calls it a hang.
 const ARM_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How often an interrupted recording is tried to be continued, and how many times: devices may need a while to come back.
+const RESUME_EVERY: Duration = Duration::from_secs(10);
+const RESUME_TRIES: u32 = 6;
+
 /// What the supervisor needs to know besides the rig.
 #[derive(Clone, Debug)]
 pub struct SupervisorOptions {
@@ -40,6 +44,8 @@ pub struct Supervisor {
     options: SupervisorOptions,
     pulse: Arc<Pulse>,
     state: RigState,
+    /// An interrupted recording that is not yet continued: tries left, and when the next is due.
+    resume: Option<(u32, Instant)>,
     degraded: Vec<Degradation>,
     commands: Vec<Command>,
     notices: Vec<Notice>,
@@ -63,6 +69,7 @@ impl Supervisor {
             options,
             pulse,
             state: RigState::Idle,
+            resume: None,
             degraded: Vec::new(),
             commands: Vec::new(),
             notices: Vec::new(),
@@ -71,10 +78,11 @@ impl Supervisor {
 
     /// Runs until `shutdown` is requested; then ends the recording, seals it and stops the streams.
     pub fn run(mut self, shutdown: &Shutdown) {
-        self.continue_interrupted();
+        self.resume = Some((RESUME_TRIES, Instant::now()));
         let mut health_due = Instant::now();
         while !shutdown.requested() {
             self.pulse.beat();
+            self.continue_interrupted();
             match self.orders.recv_timeout(TICK) {
                 Ok(order) => self.serve(order),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -100,6 +108,16 @@ impl Supervisor {
     fn execute(&mut self, command: Command, caller: &Caller) -> Acknowledgement {
         let word = command.word();
         let asked = serde_json::to_value(&command).unwrap_or_default();
+        if word == "stop" && self.state == RigState::Recording {
+            // Afterwards there is no recording left to write it into.
+            let begun = Acknowledgement {
+                accepted: true,
+                state: RigState::Sealing,
+                message: "stopping".into(),
+                ..Default::default()
+            };
+            self.audit(&asked, caller, &begun);
+        }
         let mut answer = match command {
             Command::Arm => self.arm(),
             Command::Start(request) => self.start(request),
@@ -307,14 +325,29 @@ impl Supervisor {
         }
     }
 
-    /// After a crash: arms and goes on recording, as a new segment that names the interrupted one.
+    /// After a crash: arms and goes on recording, as a new segment that names the interrupted one. Ends when it goes on, when
+    /// someone else has begun to use the rig, or after some tries.
     fn continue_interrupted(&mut self) {
+        let Some((tries, due)) = self.resume else { return };
+        if Instant::now() < due {
+            return;
+        }
+        self.resume = None;
+        if self.state != RigState::Idle {
+            return;
+        }
         let Some(marker) = self.options.state_folder.as_deref().and_then(Marker::read) else { return };
         let text = format!("the daemon ended during {}: going on with it as a new segment", marker.name);
         self.note(Level::Error, "supervisor", text);
         let request = StartRequest { continues: Some(marker.name), ..marker.request };
         let answer = self.execute(Command::Start(request), &supervisor_caller());
-        if !answer.accepted {
+        if answer.accepted {
+            return;
+        }
+        if tries > 1 {
+            self.resume = Some((tries - 1, Instant::now() + RESUME_EVERY));
+        } else {
+            self.note(Level::Error, "supervisor", "given up going on with it; `mimicd recover` makes it valid".into());
             self.forget();
         }
     }

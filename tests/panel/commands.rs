@@ -59,7 +59,9 @@ fn one_key_is_done_once() {
     let again = send(START);
     assert_eq!((first.status, &first.body), (200, &again.body));
     assert_eq!(bench.calls().iter().filter(|call| call.starts_with("start")).count(), 1);
+    bench.wait("the replay is in the audit log", |bench| bench.audit().contains("\"replayed\":\"start\""));
     assert_eq!(send(r#"{"command":"stop"}"#).status, 422, "the key belongs to another command");
+    bench.wait("the reuse is in the audit log", |bench| bench.audit().contains("key_reused"));
     let bad = bench.send("POST", "/api/v1/commands", &[("idempotency-key", "a b")], START);
     assert_eq!(bad.status, 400);
 }
@@ -140,6 +142,20 @@ fn after_a_crash_the_recording_goes_on_as_a_new_segment() {
     assert_eq!(marker.name, "20261124T000000Z_rat-07", "a second crash continues the same recording");
     bench.end();
     assert_eq!(Marker::read(folder.path()), None, "sealed: nothing to continue");
+}
+
+#[test]
+fn a_recording_goes_on_as_soon_as_the_devices_are_back() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let request = StartRequest { subject: "rat-07".into(), ..Default::default() };
+    Marker { name: "20261124T000000Z_rat-07".into(), request }.write(folder.path()).expect("writes");
+    let bench = Bench::with_levers(PanelConfig::default(), Some(folder.path()), |levers| {
+        levers.fail_arm.store(true, Ordering::Relaxed)
+    });
+    bench.wait("a first try", |bench| bench.calls() == ["arm"]);
+    bench.levers.fail_arm.store(false, Ordering::Relaxed);
+    bench.wait_long("recording", |bench| bench.desk.standing().state == RigState::Recording);
+    assert_eq!(bench.calls(), ["arm", "arm", "start rat-07 continues 20261124T000000Z_rat-07"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -43,10 +43,24 @@ impl Bench {
     }
 
     pub fn with(config: PanelConfig, state_folder: Option<&Path>) -> Self {
+        Self::with_levers(config, state_folder, |_| {})
+    }
+
+    /// With recordings under `library`.
+    pub fn over(library: &Path) -> Self {
+        Self::made(PanelConfig::default(), None, library, |_| {})
+    }
+
+    pub fn with_levers(config: PanelConfig, state_folder: Option<&Path>, prepare: impl FnOnce(&Levers)) -> Self {
+        Self::made(config, state_folder, Path::new("no/recordings"), prepare)
+    }
+
+    fn made(config: PanelConfig, state_folder: Option<&Path>, library: &Path, prepare: impl FnOnce(&Levers)) -> Self {
         let config = PanelConfig { ip_port: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
         let (rig, view, levers) = fake_rig();
+        prepare(&levers);
         let (desk, orders) = Desk::new();
-        let panel = Panel::open(&config, view.clone(), desk.clone(), Library::new(PathBuf::from("no/recordings")))
+        let panel = Panel::open(&config, view.clone(), desk.clone(), Library::new(library.to_owned()))
             .expect("the panel opens");
         let shutdown = Shutdown::default();
         let options = SupervisorOptions { rig_name: "demo-rig".into(), state_folder: state_folder.map(Path::to_owned) };
@@ -77,9 +91,18 @@ impl Bench {
 
     /// Waits until `done`, at most 5 s.
     pub fn wait(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + Duration::from_secs(5);
+        self.wait_for(5, what, done);
+    }
+
+    /// Waits until `done`, at most 20 s.
+    pub fn wait_long(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        self.wait_for(20, what, done);
+    }
+
+    fn wait_for(&self, seconds: u64, what: &str, done: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + Duration::from_secs(seconds);
         while !done(self) {
-            assert!(Instant::now() < until, "not within 5 s: {what}");
+            assert!(Instant::now() < until, "not within {seconds} s: {what}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -105,6 +105,38 @@ fn the_table_of_refusals() {
         ("traversal in the page's files", "GET", "/..%2f..%2fetc%2fpasswd", vec![], "", 404),
         ("traversal, plain", "GET", "/../../etc/passwd", vec![], "", 404),
         (
+            "traversal in a recording's name",
+            "GET",
+            "/api/v1/recordings/..%2f..%2fetc%2fpasswd/report",
+            vec![("authorization", &operator)],
+            "",
+            404,
+        ),
+        (
+            "traversal in an export",
+            "POST",
+            "/api/v1/recordings/%2e%2e/export",
+            vec![("authorization", &operator)],
+            "",
+            404,
+        ),
+        (
+            "a subject that is a path",
+            "POST",
+            "/api/v1/commands",
+            vec![("authorization", &operator)],
+            r#"{"command":"start","subject":"../../etc"}"#,
+            409,
+        ),
+        (
+            "outputs armed without the rig's name",
+            "POST",
+            "/api/v1/commands",
+            vec![("authorization", &operator)],
+            r#"{"command":"arm_outputs","confirm":"yes"}"#,
+            409,
+        ),
+        (
             "unknown command",
             "POST",
             "/api/v1/commands",
@@ -133,7 +165,17 @@ fn the_table_of_refusals() {
     assert!(bench.calls().is_empty(), "nothing was done: {:?}", bench.calls());
     bench.wait("audit", |bench| bench.audit().contains("too_large"));
     let audit = bench.audit();
-    for cause in ["foreign_host", "foreign_origin", "no_token", "\"viewer\"", "too_large"] {
+    let causes = [
+        "foreign_host",
+        "foreign_origin",
+        "no_token",
+        "\"viewer\"",
+        "too_large",
+        "traversal",
+        "arm_outputs",
+        "../../etc",
+    ];
+    for cause in causes {
         assert!(audit.contains(cause), "{cause} is not in the audit log:\n{audit}");
     }
     assert!(
@@ -216,6 +258,34 @@ fn a_client_that_sends_its_head_byte_by_byte_is_cut_off() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(begun.elapsed() > Duration::from_secs(3), "cut off by the time limit: {:?}", begun.elapsed());
+    bench.wait("audit", |bench| bench.audit().contains("too_slow"));
+}
+
+#[test]
+fn a_connection_that_rests_between_requests_is_no_attack() {
+    let bench = Bench::open();
+    let mut stream = TcpStream::connect(bench.address()).expect("connects");
+    let headers = [("connection", "keep-alive")];
+    stream.write_all(request(&bench.address().to_string(), "GET", "/healthz", &headers, "").as_bytes()).expect("sends");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("answered, and closed after a while");
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    let silent = TcpStream::connect(bench.address()).expect("connects");
+    std::thread::sleep(Duration::from_secs(7));
+    drop(silent);
+    assert!(!bench.audit().contains("too_slow"), "{}", bench.audit());
+}
+
+#[test]
+fn a_client_whose_body_never_comes_is_cut_off() {
+    let bench = Bench::open();
+    let headers = [("content-length", "100"), ("content-type", "application/json")];
+    let text = request(&bench.address().to_string(), "POST", "/api/v1/commands", &headers, "");
+    let begun = Instant::now();
+    let answer = exchange(TcpStream::connect(bench.address()).expect("connects"), &text);
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!((Duration::from_secs(3)..Duration::from_secs(30)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    bench.wait("audit", |bench| bench.audit().contains("too_slow"));
 }
 
 #[test]
