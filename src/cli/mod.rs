@@ -24,10 +24,12 @@ mod replay_ephys;
 mod rules;
 mod units;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::prelude::*;
 
 /// Real-time closed-loop acquisition for a behaving rat and its virtual twin.
 #[derive(Debug, Parser)]
@@ -129,7 +131,16 @@ fn well(answer: Result<bool, crate::record::CommandError>) -> anyhow::Result<Exi
     Ok(if answer? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Under the service manager the journal gets each line with its priority and its fields (`journalctl -u mimicd
+/// MIMICD_SOURCE=camera.cam3 -p warning`); anywhere else lines go to the standard error.
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MIMICD_LOG").unwrap_or_else(|_| "info,ort=warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let plain = journal.is_none().then(|| {
+        let colour = std::io::stderr().is_terminal();
+        tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(std::io::stderr)
+    });
+    let journal = journal
+        .map(|layer| layer.with_syslog_identifier("mimicd".to_owned()).with_field_prefix(Some("MIMICD".to_owned())));
+    tracing_subscriber::registry().with(filter).with(journal).with(plain).init();
 }
