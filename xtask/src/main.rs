@@ -6,9 +6,13 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod firmware;
+mod isolation;
 mod setup;
 mod shell;
+mod soak;
+mod soak_plot;
 mod test;
 mod uf2;
 mod vm_test;
@@ -41,6 +45,12 @@ enum Command {
     VmTest(vm_test::Options),
     /// Measure the stages and the whole loop on this machine.
     Bench(bench::Options),
+    /// Make the Debian package: target/dist/mimicd_<version>_<architecture>.deb.
+    Dist(dist::Options),
+    /// Measure the loop's latency with and without a crowd at the panel.
+    Isolation(isolation::Options),
+    /// Run the daemon on the twin for hours with faults from a seed; plot memory, handles, threads and latency.
+    Soak(soak::Options),
 }
 
 fn main() -> Result<()> {
@@ -53,5 +63,8 @@ fn main() -> Result<()> {
         Command::Firmware(options) => firmware::run(&options),
         Command::VmTest(options) => vm_test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Dist(options) => dist::run(&options),
+        Command::Isolation(options) => isolation::run(&options),
+        Command::Soak(options) => soak::run(&options),
     }
 }
