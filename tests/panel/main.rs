@@ -3,7 +3,10 @@
 #[path = "../fake_rig/mod.rs"]
 mod fake_rig;
 
+mod browser;
 mod clients;
 mod commands;
 mod desk;
+#[path = "../support/daemon.rs"]
+mod running;
 mod security;

@@ -2,98 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mimicd::record::{Manifest, Stage, verify};
 
+use super::running::{Daemon, config, wait};
 use super::twin::own;
-
-/// A running daemon and where its panel is.
-struct Daemon {
-    child: Child,
-    address: String,
-}
-
-impl Daemon {
-    fn start(config: &Path, life: u32) -> Self {
-        let log = config.with_extension(format!("{life}.log"));
-        let out = fs::File::create(&log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mimicd"));
-        command.args(["run", "--config"]).arg(config).stdin(Stdio::null()).stderr(out.try_clone().unwrap());
-        let child = command.stdout(out).spawn().unwrap();
-        let address = wait(60, || {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            text.lines().find_map(|line| Some(line.split_once("panel at http://")?.1.trim_matches('/').to_owned()))
-        });
-        let address = address.split(['/', '?']).next().unwrap().to_owned();
-        Self { child, address }
-    }
-
-    fn ctl(&self, arguments: &[&str]) -> serde_json::Value {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mimicd"));
-        let output = command.args(["ctl", "--address", &self.address]).args(arguments).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
-    fn state(&self) -> String {
-        let status = self.ctl(&["status"]);
-        status.pointer("/standing/state").and_then(|state| state.as_str()).unwrap_or_default().to_owned()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.child.kill().ok(); // It may have been killed already.
-        self.child.wait().ok();
-    }
-}
-
-fn wait<T>(seconds: u64, mut find: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = find() {
-            return found;
-        }
-        assert!(began.elapsed() < Duration::from_secs(seconds), "waited {seconds} s in vain");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 fn recordings(home: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(home.join("recordings")).into_iter().flatten().flatten();
     let mut found: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     found.sort();
     found
-}
-
-/// The twin preset with folders under `home`, any free port, no video.
-fn config(home: &Path) -> PathBuf {
-    let preset_path = own("configs/twin.toml").expect("the preset is there");
-    let preset = fs::read_to_string(&preset_path).unwrap();
-    let above = preset_path.parent().unwrap().parent().unwrap().display().to_string();
-    let mut text = preset
-        .replace("\"../.deps", &format!("\"{above}/.deps"))
-        .replace("\"../models", &format!("\"{above}/models"))
-        .replace("\"twin-calibration", &format!("\"{above}/configs/twin-calibration"))
-        .replace("\"subjects/", &format!("\"{above}/configs/subjects/"))
-        .replace(
-            "folder = \"../recordings\"",
-            &format!("folder = \"{}\"\nvideo = \"none\"\nlane_kib = 8192", home.join("recordings").display()),
-        );
-    let panel = format!("ip_port = \"127.0.0.1:0\"\nstate_folder = \"{}\"", home.join("state").display());
-    let lines: Vec<_> =
-        text.lines().filter(|line| !line.starts_with("ip_port") && !line.starts_with("state_folder")).collect();
-    text = lines.join("\n");
-    text = if text.contains("[panel]") {
-        text.replace("[panel]", &format!("[panel]\n{panel}"))
-    } else {
-        format!("{text}\n[panel]\n{panel}\n")
-    };
-    let path = home.join("twin.toml");
-    fs::create_dir_all(home.join("recordings")).unwrap();
-    fs::write(&path, text).unwrap();
-    path
 }
 
 #[test]
@@ -103,7 +23,7 @@ fn a_killed_daemon_goes_on_in_the_same_recording() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let config = config(home.path());
+    let config = config(home.path(), "", "video = \"none\"\nlane_kib = 8192");
     let mut first = Daemon::start(&config, 1);
     let started = first.ctl(&["start", "--subject", "rat"]);
     assert_eq!(started["accepted"], true, "{started:#}");

@@ -7,5 +7,7 @@ mod exports;
 mod golden;
 mod readers;
 mod roundtrip;
+#[path = "../support/daemon.rs"]
+mod running;
 mod support;
 mod twin;

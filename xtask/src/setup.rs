@@ -14,6 +14,15 @@ use crate::shell;
 
 const DEPS: &str = ".deps";
 
+/// Where Debian puts it.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// The accessibility checker of the page's tests: name with version, SHA-512 of the package.
+const AXE_CORE: (&str, &str) = (
+    "axe-core-4.14.1",
+    "1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5",
+);
+
 /// Packages of Debian and Ubuntu, each with a file that proves it is there.
 const SYSTEM_PACKAGES: [(&str, &str); 6] = [
     ("ffmpeg", "/usr/bin/ffmpeg"),
@@ -30,6 +39,7 @@ pub(crate) fn run(peers: bool) -> Result<()> {
     native_libraries()?;
     if peers {
         peers_environment()?;
+        browser_tools();
     }
     println!("set-up: complete");
     Ok(())
@@ -42,6 +52,11 @@ fn system_packages() -> Result<()> {
         println!("set-up: system packages are there");
         return Ok(());
     }
+    install(&missing)
+}
+
+/// Installs system packages, as root or with sudo.
+fn install(missing: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get install -y {}", missing.join(" "));
     if !shell::exists("apt-get") {
         bail!("this machine has no apt-get; install by hand what Debian calls: {}", missing.join(" "));
@@ -57,8 +72,7 @@ fn system_packages() -> Result<()> {
         shell::run_quiet(line[0], &line[1..])
     };
     apt(&["update"]).context("the package lists could not be fetched")?;
-    apt(&[&["install", "--no-install-recommends"], missing.as_slice()].concat())
-        .with_context(|| format!("by hand: {by_hand}"))
+    apt(&[&["install", "--no-install-recommends"], missing].concat()).with_context(|| format!("by hand: {by_hand}"))
 }
 
 fn command_prints(program: &str, arguments: &[&str], expected: &str) -> bool {
@@ -163,6 +177,36 @@ fn place(from: &Path, to: &Path) -> Result<()> {
     }
     fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     Ok(())
+}
+
+/// What the page's tests need besides Playwright: Chromium and axe-core. Without them those tests say so and are skipped.
+fn browser_tools() {
+    if let Err(error) = axe_core() {
+        println!("set-up: no axe-core, so the page is not tested in a browser: {error:#}");
+    }
+    let is_debian =
+        fs::read_to_string("/etc/os-release").is_ok_and(|text| text.lines().any(|line| line == "ID=debian"));
+    // Ubuntu's package of that name only fetches another kind of package.
+    if !Path::new(CHROMIUM).exists() && is_debian && install(&["chromium"]).is_err() {
+        println!("set-up: chromium could not be installed, so the page is not tested in a browser");
+    }
+}
+
+/// The npm package, checked against its SHA-512, unpacked without any other.
+fn axe_core() -> Result<()> {
+    let folder = Path::new(DEPS).join("axe-core");
+    if folder.join("axe.min.js").exists() && fs::read_to_string(folder.join("pin")).is_ok_and(|pin| pin == AXE_CORE.1) {
+        return Ok(());
+    }
+    if !shell::exists("npm") {
+        bail!("npm is not installed");
+    }
+    fs::create_dir_all(&folder)?;
+    let (name, place) = (AXE_CORE.0, folder.display().to_string());
+    shell::run_quiet("npm", &["pack", "--silent", "--pack-destination", &place, &name.replacen("core-", "core@", 1)])?;
+    let check = "cd \"$0\" && echo \"$2  $1.tgz\" | sha512sum --check --quiet && tar xzf \"$1.tgz\" --strip-components 1 package/axe.min.js && rm \"$1.tgz\"";
+    shell::run_quiet("sh", &["-c", check, &place, name, AXE_CORE.1])?;
+    Ok(fs::write(folder.join("pin"), AXE_CORE.1)?)
 }
 
 /// The pinned Python environment in which other people's readers open what we write.
