@@ -32,9 +32,7 @@ use super::tables::TableIds;
 use super::threads::Threads;
 use super::truth::TruthWriter;
 use super::view::{HostStatus, View};
-use super::{
-    Command, Level, Notice, PreflightReport, RecordingStarted, Rig, RigError, SealSummary, StartRequest,
-};
+use super::{Command, Level, Notice, PreflightReport, RecordingStarted, Rig, RigError, SealSummary, StartRequest};
 use crate::body::BodyStage;
 use crate::clock::host_now;
 use crate::config::Config;
