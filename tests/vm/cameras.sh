@@ -18,6 +18,8 @@ kernel=$1 image=$2 initrd=$3 mimicd=${4:-target/debug/mimicd} feeder=${5:-} modu
 home=$(mktemp -d); trap 'rm -rf "$home"' EXIT
 mkdir -p "$home/share/lib"; cp -L .deps/mujoco/lib/libmujoco.so.* "$home/share/lib/"
 strip -o "$home/share/mimicd" "$mimicd"
+# A build with more features links libraries that the guest does not have.
+ldd "$mimicd" | awk '/=> \//{print $3}' | grep -vE '/(libc|libm|libgcc_s|libpthread|libdl|librt)\.so|mujoco' | xargs -r cp -L -t "$home/share/lib"
 if [ -n "$feeder" ]; then strip -o "$home/share/feeder" "$feeder"; cp "$module" "$home/share/v4l2loopback.ko"; fi
 cat > "$home/share/lib.sh" <<'X'
 mkdir -p /tmp/run; cp -r /mnt/share/mimicd /mnt/share/lib /tmp/run/; export LD_LIBRARY_PATH=/tmp/run/lib
@@ -50,6 +52,11 @@ cat > "$home/share/formats.sh" <<'X'
 for f in mono8 mono10 mono12 mono16 bayer_rg8 bayer_gb8 bayer_gr8 bayer_bg8 bayer_rg10 bayer_bg12 bayer_rg16 bayer_gb16 bayer_gr16 bayer_bg16 yuyv; do
     watch --device platform:vivid-000 --width 1320 --height 1048 --rate 50 --format $f --seconds 0.4 > /tmp/f 2>&1; echo "format $f exits $?: $(sed -n 2p /tmp/f)"
 done
+X
+cat > "$home/share/webcam.sh" <<'X'
+. /mnt/share/lib.sh; webcam
+echo "== as a webcam, through nokhwa (feature webcam)"
+watch --backend uvc --device 0 --width 640 --height 360 --rate 50 --format yuyv --seconds 3 2>&1; echo "webcam yuyv exits $?"
 X
 cat > "$home/share/faults.sh" <<'X'
 . /mnt/share/lib.sh; webcam
@@ -90,7 +97,7 @@ boot() { # boot SCRIPT SECONDS ACCELERATION...
     cat "$home/share/$script.out"
 }
 virtual=(-accel tcg,thread=single -icount shift=0,sleep=off -smp 1)
-scripts=${SCRIPTS:-quiet formats faults plain loopback}
+scripts=${SCRIPTS:-quiet formats faults webcam plain loopback}
 failed=0; need() { grep -q "$2" "$home/share/$1.sh.out" || { echo "FAILED: $1: expected \"$2\""; failed=1; }; }
 for script in $scripts; do
     case $script in
@@ -105,6 +112,7 @@ for script in $scripts; do
         need faults '^cam1: .* [1-9][0-9]* missing in [1-9].* 0 damaged, 0 out of order, 0 undeclared, lost 0 times'
         need faults '^cam2: .* 0 missing in 0 gaps, 5 damaged, 0 out of order, 0 undeclared, lost 0 times'
         for back in cam3 cam4; do need faults "^$back: .* 0 undeclared, lost 1 times, back 1"; done;;
+    webcam) boot webcam.sh 600 "${virtual[@]}"; grep -q "not in this build" "$home/share/webcam.sh.out" || need webcam "webcam yuyv exits 0";;
     plain) cp "$home/share/quiet.sh" "$home/share/plain.sh"; sed -i 's/--seconds 31/--seconds 10/; s/31 s of virtual/10 s of the host'"'"'s/' "$home/share/plain.sh"
         echo "== plain mode: the host's load decides how many frames come; every loss must be declared"
         boot plain.sh 600 -accel tcg,thread=multi -smp 2; need plain "quiet exits 0";;

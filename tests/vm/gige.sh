@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Six GigE Vision cameras in network namespaces of this machine (no virtual machine), followed by the real driver: sustained, and with
-# lost packets, a camera that dies, a link that is cut, a block id that wraps, and a clock that drifts.
+# lost packets, a camera that dies, a link that is cut. The fake cameras' block ids begin near 65,300 and wrap after seconds; the clock
+# of the sixth runs 100 ppm fast.
 #
 # usage: gige.sh [MIMICD]
 #   MIMICD: built with `--features aravis`.
@@ -24,10 +25,10 @@ for i in 1 2 3 4 5 6; do
 done
 camera() { # camera NUMBER [OPTIONS...] : starts the fake camera with that number
     local i=$1; shift
-    ip netns exec cam$i ${CLOCK:-} arv-fake-gv-camera-0.8 -i eth0 -s CAM0$i "$@" > "$home/fake$i" 2>&1 & fake[$i]=$!
+    ip netns exec cam$i nice -n -15 ${CLOCK:-} arv-fake-gv-camera-0.8 -i eth0 -s CAM0$i "$@" > "$home/fake$i" 2>&1 & fake[$i]=$!
 }
 kill_camera() { pkill -9 -P "${fake[$1]}" 2> /dev/null || true; kill -9 "${fake[$1]}"; wait "${fake[$1]}" 2> /dev/null || true; }
-watch() { ip netns exec acq "$mimicd" camera watch --backend genicam "$@"; }
+watch() { ip netns exec acq nice -n -15 "$mimicd" camera watch --backend genicam "$@"; }
 devices() { for i in "$@"; do printf -- '--device Aravis-Fake-CAM0%d ' "$i"; done; }
 failed=0; need() { grep -Eq "$2" "$home/$1" || { echo "FAILED: $1: expected \"$2\""; failed=1; }; }
 whole=' 0 missing in 0 gaps, 0 damaged, 0 out of order, 0 undeclared, lost 0 times, back 0'
@@ -41,10 +42,11 @@ watch $(devices 1) --format mono12 --seconds 1 2>&1 || true
 watch $(devices 1) --width 4096 --seconds 1 2>&1 || true
 watch $(devices 1) --control ExposureTimeAbs=no --seconds 1 2>&1 || true
 watch --device Aravis-Fake-CAM09 --seconds 1 2>&1 || true
-echo "== six cameras, 640x480 at 50 Hz, 30 s; the clock of the sixth runs 100 ppm fast"
+echo "== six cameras, 640x480 at 50 Hz, 30 s; block ids wrap, the clock of the sixth runs 100 ppm fast"
 watch $(devices 1 2 3 4 5 6) --width 640 --height 480 --rate 50 --seconds 30 | tee "$home/sustained" || failed=1
-for i in 1 2 3 4 5 6; do need sustained "^cam$i: 1[45][0-9][0-9] frames .*$whole"; done
-need sustained "^cam6: .*"
+# The fake cameras skip beats when the machine is busy, without counting: how many frames there are is not asserted.
+for i in 1 2 3 4 5 6; do need sustained "^cam$i: 1[0-9]{3} frames .*$whole"; done
+[ "$(grep -Ec 'counter 65[0-9]{3} to 66[0-9]{3} ' "$home/sustained")" = 6 ] || { echo "FAILED: sustained: the 16-bit block id wraps in every camera"; failed=1; }
 
 echo "== faults: 1 loses packets, 2 dies and comes back, 3 has its link cut for six seconds; 4, 5 and 6 are left alone"
 kill_camera 1; camera 1 -r 3; sleep 1
@@ -52,11 +54,8 @@ kill_camera 1; camera 1 -r 3; sleep 1
 ( sleep 8; ip -n acq link set v3 down; sleep 6; ip -n acq link set v3 up ) &
 watch $(devices 1 2 3 4 5 6) --width 640 --height 480 --rate 50 --seconds 30 --control packet_resend=false | tee "$home/faults" || failed=1
 pkill -P $killer 2> /dev/null || true; kill $killer 2> /dev/null || true
-need faults '^cam1: .* [1-9][0-9]* damaged, .* 0 undeclared, lost 0 times'
+need faults '^cam1: .* [1-9][0-9]* damaged, 0 out of order, 0 undeclared, lost 0 times'
 for i in 2 3; do need faults "^cam$i: .* 0 undeclared, lost ([1-9]) times, back \1"; done
 for i in 4 5 6; do need faults "^cam$i: .*$whole"; done
 
-echo "== the 16-bit block id wraps: 64x64 at 1000 Hz for 70 s"
-watch $(devices 4) --width 64 --height 64 --rate 1000 --seconds 70 --exposure-micros 100 | tee "$home/wrap" || failed=1
-need wrap '^cam1: (6[6-9]|7[0-9])[0-9]{3} frames .* 0 out of order, 0 undeclared, lost 0 times'
 [ $failed = 0 ] && echo "gige: all held" || exit 1

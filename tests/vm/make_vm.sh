@@ -68,7 +68,7 @@ fi
 
 if [ ! -f root.img ]; then
     [ -d root ] || mmdebstrap --quiet --variant=apt --mode=root --aptopt='APT::Install-Recommends "false"' \
-        --include=kmod,v4l-utils,iproute2,procps,usbutils bookworm root "$mirror"
+        --include=mount,kmod,v4l-utils,iproute2,procps,usbutils bookworm root "$mirror"
     cat > root/vmrun <<'X'
 #!/bin/bash
 # PID 1: runs the script of the shared folder that the kernel argument vmscript= names, keeps what it said, and switches off.

@@ -4,6 +4,8 @@
 //! carry no device time, and the pre-flight check refuses it in a triggered rig: it is for looking, for setting up, and for
 //! machines that have nothing else. A reader thread of its own copies each image into one of a fixed set of buffers; when the
 //! poller is late and none is free the image is dropped there, and the counter shows the gap.
+//!
+//! Grey cameras on Linux are for `v4l2`: nokhwa 0.10.11 asks for them by a code that V4L2 does not have, and is refused.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

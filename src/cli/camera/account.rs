@@ -2,6 +2,13 @@
 
 use mimicd_device::{Frame, HostTime, Integrity, Span};
 
+/// From a frame's stamp to its arrival. The clocks meet only to be compared: V4L2 stamps with the host's own, others drift.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Delay {
+    arrival_ns: i64,
+    delay_ns: i64,
+}
+
 /// The account of one camera.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Account {
@@ -15,19 +22,19 @@ pub(super) struct Account {
     pub(super) undeclared: u64,
     /// Frames that the device calls damaged.
     pub(super) corrupt: u64,
-    /// Frames with a counter that had come before.
+    /// Frames that came after one with a higher counter; no longer missing.
     pub(super) out_of_order: u64,
     /// Times that the device was lost.
     pub(super) lost: u64,
     /// Times that it came back.
     pub(super) reopened: u64,
+    first: Option<u64>,
     last: Option<u64>,
     fresh: bool,
     span: Option<[HostTime; 2]>,
     intervals_micros: Vec<i64>,
-    delays_micros: Vec<i64>,
-    /// Nanoseconds that the device's clock gained, and when on the host's, since the device was opened.
-    stamps: Option<[(i64, i64); 2]>,
+    /// When on the host's clock, and how long after the device's stamp, frames came since the device was opened.
+    delays: Vec<Delay>,
 }
 
 impl Account {
@@ -39,7 +46,7 @@ impl Account {
         let skipped = match self.last {
             Some(last) if frame.counter <= last => {
                 self.out_of_order += 1;
-                return;
+                return self.find_again(frame.counter);
             }
             Some(last) => frame.counter - last - 1,
             None => 0,
@@ -50,8 +57,22 @@ impl Account {
         }
         self.undeclared += u64::from((skipped > 0 || self.fresh) && !declared);
         self.fresh = false;
+        self.first.get_or_insert(frame.counter);
         self.last = Some(frame.counter);
         self.time(frame);
+    }
+
+    /// A frame that had been declared missing came after all.
+    fn find_again(&mut self, counter: u64) {
+        let Some(at) = self.gaps.iter().position(|[first, last]| (*first..=*last).contains(&counter)) else { return };
+        let [first, last] = self.gaps.remove(at);
+        self.missing -= 1;
+        if counter < last {
+            self.gaps.insert(at, [counter + 1, last]);
+        }
+        if first < counter {
+            self.gaps.insert(at, [first, counter - 1]);
+        }
     }
 
     /// The device is gone.
@@ -62,8 +83,8 @@ impl Account {
     /// The device is back: its counter starts anew, and the first frame must say that something is missing.
     pub(super) fn reopen(&mut self) {
         self.reopened += 1;
-        self.last = None;
-        self.stamps = None;
+        (self.first, self.last) = (None, None);
+        self.delays.clear();
         self.fresh = true;
     }
 
@@ -80,25 +101,28 @@ impl Account {
         let first = self.span.map_or(frame.arrival, |[first, _]| first);
         self.span = Some([first, frame.arrival]);
         if let Some(stamp) = frame.device_time {
-            // The domains meet only to be compared: V4L2 stamps with the host's own clock, others drift against it.
-            self.delays_micros.push(micros(Span::from_nanos(frame.arrival.nanos() - stamp.nanos())));
-            let now = (stamp.nanos(), frame.arrival.nanos());
-            self.stamps = Some([self.stamps.map_or(now, |[first, _]| first), now]);
+            let arrival_ns = frame.arrival.nanos();
+            self.delays.push(Delay { arrival_ns, delay_ns: arrival_ns - stamp.nanos() });
         }
     }
 
-    /// How fast the device's clock ran against the host's since the device was last opened.
+    /// How fast the device's clock ran against the host's: between the shortest delays of the first and the last third, which
+    /// waited least on their way.
     fn drift_ppm(&self) -> Option<f64> {
-        let [(device_first, host_first), (device, host)] = self.stamps?;
-        let host_span = (host - host_first) as f64;
-        (host_span > 1e9).then(|| ((device - device_first) as f64 / host_span - 1.0) * 1e6)
+        let third = self.delays.len() / 3;
+        let shortest = |delays: &[Delay]| delays.iter().min_by_key(|delay| delay.delay_ns).copied();
+        let first = shortest(self.delays.get(..third)?)?;
+        let last = shortest(self.delays.get(self.delays.len() - third..)?)?;
+        let span = (last.arrival_ns - first.arrival_ns) as f64;
+        (span > 1e9).then(|| (first.delay_ns - last.delay_ns) as f64 / span * 1e6)
     }
 
     /// Two lines for a human.
     pub(super) fn report(&self) -> String {
         let seconds = self.span.map_or(0.0, |[first, last]| (last - first).secs_f64());
         let rate = if seconds > 0.0 { (self.frames.max(1) - 1) as f64 / seconds } else { 0.0 };
-        let [intervals, delays] = [&self.intervals_micros, &self.delays_micros].map(|values| quantiles(values));
+        let delays_micros: Vec<i64> = self.delays.iter().map(|delay| delay.delay_ns / 1_000).collect();
+        let [intervals, delays] = [&self.intervals_micros, &delays_micros].map(|values| quantiles(values));
         let mut text = format!(
             "{} frames in {seconds:.2} s ({rate:.2} Hz), {} missing in {} gaps, {} damaged, {} out of order, {} undeclared, lost {} times, back {}",
             self.frames,
@@ -111,13 +135,16 @@ impl Account {
             self.reopened,
         );
         text += &format!("\n    from frame to frame {intervals}; ");
-        text += &match self.delays_micros.iter().max() {
+        text += &match delays_micros.iter().max() {
             // Two clocks with zeros of their own: only their rates can be compared.
             Some(longest) if longest.abs() > 60_000_000 => "its stamps are of a clock of its own".to_owned(),
             _ => format!("from stamp to arrival {delays}"),
         };
         if let Some(drift) = self.drift_ppm() {
             text += &format!("; its clock against the host's {drift:+.0} ppm");
+        }
+        if let (Some(first), Some(last)) = (self.first, self.last) {
+            text += &format!("; counter {first} to {last} since it was opened");
         }
         if !self.gaps.is_empty() {
             let shown = self.gaps.iter().take(12).map(|[first, last]| match first == last {
@@ -143,7 +170,7 @@ fn quantiles(micros: &[i64]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mimicd_device::{CameraIndex, FrameGeometry, PixelFormat};
+    use mimicd_device::{CameraIndex, CameraTime, FrameGeometry, PixelFormat};
 
     use super::*;
 
@@ -169,6 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_was_overtaken_is_not_missing() {
+        let mut account = Account::default();
+        account.see(&frame(1, Integrity::empty()));
+        account.see(&frame(5, Integrity::GAP_BEFORE));
+        account.see(&frame(3, Integrity::OUT_OF_ORDER));
+        assert_eq!((account.missing, account.out_of_order), (2, 1));
+        assert_eq!(account.gaps, [[2, 2], [4, 4]]);
+        account.see(&frame(2, Integrity::OUT_OF_ORDER));
+        account.see(&frame(4, Integrity::OUT_OF_ORDER));
+        assert!(account.gaps.is_empty() && account.missing == 0 && account.adds_up(), "{account:?}");
+    }
+
+    #[test]
     fn a_camera_that_came_back_must_say_so_and_one_that_did_not_is_missing() {
         let mut account = Account::default();
         account.see(&frame(100, Integrity::empty()));
@@ -181,6 +221,22 @@ mod tests {
         account.reopen();
         account.see(&frame(0, Integrity::empty()));
         assert_eq!(account.undeclared, 1);
+    }
+
+    #[test]
+    fn a_clock_that_drifts_is_seen_through_late_frames() {
+        let mut account = Account::default();
+        for counter in 0..1_000u64 {
+            let late = if counter % 7 == 0 { 0 } else { (counter as i64 * 7_919) % 9_000_000 };
+            let mut frame = frame(counter, Integrity::empty());
+            // 80 ppm fast, and 5 s ahead.
+            let stamp = frame.arrival.nanos() / 12_500 + frame.arrival.nanos() + 5_000_000_000;
+            frame.device_time = Some(CameraTime::from_nanos(stamp));
+            frame.arrival += Span::from_nanos(late);
+            account.see(&frame);
+        }
+        let drift = account.drift_ppm().expect("twenty seconds");
+        assert!((drift - 80.0).abs() < 1.0, "{drift}");
     }
 
     #[test]

@@ -22,6 +22,10 @@ const GIGABIT_BYTES_PER_SECOND: f64 = 125e6;
 /// Receive buffer where nothing else is asked: more than ten 1.4-megapixel images.
 const SOCKET_BYTES: i32 = 16 << 20;
 
+/// Block id of a buffer that is lent to the stream. Aravis sets the id when the image's leader packet comes; without it the
+/// buffer would keep the id of an older image, and be taken for that one.
+const NO_ID: u64 = u64::MAX;
+
 /// What a camera offers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Abilities {
@@ -106,17 +110,20 @@ impl GenicamCamera {
         })
     }
 
-    /// The oldest buffer that holds an image; buffers that never began go straight back, and show as a gap.
+    /// The oldest buffer that holds an image that can be told from others; one that cannot goes straight back, and shows as
+    /// a gap of the block id.
     fn next_buffer(&mut self) -> Option<Buffer> {
         let stream = self.stream.as_ref()?;
         loop {
             let buffer = self.waiting.take().or_else(|| stream.try_pop_buffer())?;
-            match buffer.status() {
-                BufferStatus::Cleared | BufferStatus::Filling | BufferStatus::Aborted | BufferStatus::Unknown => {
-                    stream.push_buffer(buffer);
-                }
-                _ => return Some(buffer),
+            let began = !matches!(
+                buffer.status(),
+                BufferStatus::Cleared | BufferStatus::Filling | BufferStatus::Aborted | BufferStatus::Unknown
+            );
+            if began && buffer.frame_id() != NO_ID {
+                return Some(buffer);
             }
+            lend(stream, buffer);
         }
     }
 
@@ -180,7 +187,7 @@ impl CameraSource for GenicamCamera {
         let stream = open.camera.create_stream().map_err(failed)?;
         set_link(&stream, &self.settings.link);
         for _ in 0..self.options.buffers {
-            stream.push_buffer(Buffer::new_allocate(open.payload));
+            lend(&stream, Buffer::new_allocate(open.payload));
         }
         open.camera.start_acquisition().map_err(failed)?;
         self.stream = Some(stream);
@@ -204,7 +211,7 @@ impl CameraSource for GenicamCamera {
         if let Some(buffer) = self.next_buffer() {
             self.fill(&buffer, now, frame);
             if let Some(stream) = &self.stream {
-                stream.push_buffer(buffer);
+                lend(stream, buffer);
             }
             return Ok(Polled::Ready);
         }
@@ -235,6 +242,12 @@ impl CameraSource for GenicamCamera {
         self.gap_before = true;
         Ok(())
     }
+}
+
+/// Gives a buffer to the stream, without the identity of what it held.
+fn lend(stream: &Stream, buffer: Buffer) {
+    buffer.set_frame_id(NO_ID);
+    stream.push_buffer(buffer);
 }
 
 fn counter_of(open: &Open) -> Counter {
