@@ -49,7 +49,7 @@ impl Feed {
 
 fn policies() -> Vec<(String, PathBuf)> {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    ["policy-servo", "policy-balance", "policy-clone"]
+    ["policy-servo", "policy-balance", "policy-shooting"]
         .into_iter()
         .map(|name| (name.to_owned(), models.join(name).join("policy.toml")))
         .filter(|(_, path)| path.is_file())

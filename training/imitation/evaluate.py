@@ -91,11 +91,11 @@ def main():
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--which", default="average", choices=["average", "policy"], help="averaged weights or the newest")
     args = parser.parse_args()
     torch.set_num_threads(1)
     saved = torch.load(args.state, map_location="cpu", weights_only=True)
-    policy = train.load_policy(saved)
-    policy.load_state_dict(saved["average"])
+    policy = train.load_policy(saved, args.which)
     for name, (rows, survived, falls) in measure(policy).items():
         mean = rows.mean(0)
         mark = "held out" if name in reference.HELD_OUT else ""

@@ -37,6 +37,9 @@ class Resample(torch.nn.Module):
         self.register_buffer("by_latent", first.weight[:, : policy.latent].T.contiguous())
         self.register_buffer("by_body", first.weight[:, policy.latent :].T.contiguous())
         self.register_buffer("bias", first.bias.clone())
+        straight = policy.straight_action.weight
+        self.register_buffer("straight_by_latent", straight[:, : policy.latent].T.contiguous())
+        self.register_buffer("straight_by_body", straight[:, policy.latent :].T.contiguous())
 
     def forward(self, observation, loc, scale, noise):
         policy, latent = self.policy, loc + scale * noise
@@ -46,23 +49,25 @@ class Resample(torch.nn.Module):
         for layer in policy.decoder[1:]:
             x = network.apply(layer, x)
         mean, _ = policy.to_action(x).chunk(2, -1)
-        return (mean + policy.servo(latent, observation)).clamp(-1, 1)
+        straight = body @ self.straight_by_body + latent @ self.straight_by_latent
+        return (mean + straight + policy.servo(latent, observation)).clamp(-1, 1)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--which", default="average", choices=["average", "policy"], help="averaged weights or the newest")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--description", default="Encoder-decoder policy with a latent of 60 over servos, cloned from a receding-horizon iterative LQR.")
+    parser.add_argument("--description", default="Encoder-decoder policy with a latent of 60 over servos, trained by the gradient of the tracking cost through the simulator's derivatives.")
     parser.add_argument("--actuators", default="servo", choices=["servo", "torque"])
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     saved = torch.load(args.state, map_location="cpu", weights_only=True)
-    policy = train.load_policy(saved)
+    policy = train.load_policy(saved, args.which)
     size = policy.latent
     out = args.out or ROOT / "models" / args.name
     out.mkdir(parents=True, exist_ok=True)
-    torch.save({"average": saved["average"], "seen": saved["seen"]}, out / "weights.pt")
+    torch.save({"average": saved[args.which], "seen": saved["seen"]}, out / "weights.pt")
     names = ["action", "action_std", "latent_loc", "latent_scale", "latent_sample"]
     names += [f"encoder_{i + 1}" for i in range(len(policy.encoder))] + [f"decoder_{i + 1}" for i in range(len(policy.decoder))]
     observation, noise = torch.zeros(1, layout.LENGTH), torch.zeros(1, size)

@@ -45,6 +45,11 @@ class Policy(nn.Module):
         widths = (latent + PROPRIOCEPTION, *decoder)
         self.decoder = nn.ModuleList(block(a, b) for a, b in zip(widths, widths[1:]))
         self.to_action = nn.Linear(widths[-1], 2 * layout.ACTUATORS)
+        # Past the layers: what is linear in balance need not be learned through them.
+        self.straight_latent = nn.Linear(REFERENCE, latent, bias=False)
+        self.straight_action = nn.Linear(latent + PROPRIOCEPTION, layout.ACTUATORS, bias=False)
+        nn.init.zeros_(self.straight_latent.weight)
+        nn.init.zeros_(self.straight_action.weight)
         nn.init.zeros_(self.to_action.weight)
         nn.init.zeros_(self.to_action.bias)
         with torch.no_grad():
@@ -85,7 +90,7 @@ class Policy(nn.Module):
             value = apply(layer, value)
             hidden.append(value)
         loc, raw = self.to_latent(value).chunk(2, -1)
-        loc = loc.float() + exactly(observation[..., :REFERENCE], self.to_feed)
+        loc = loc.float() + self.straight_latent(x[..., :REFERENCE]) + exactly(observation[..., :REFERENCE], self.to_feed)
         return hidden, loc, 0.99 * torch.sigmoid(raw) + 0.01
 
     def servo(self, latent, observation):
@@ -95,13 +100,15 @@ class Policy(nn.Module):
 
     def decode(self, latent, observation, x):
         """Hidden layers, action mean (not clipped) and standard deviation."""
-        value, hidden = torch.cat([latent, x[..., REFERENCE:]], -1), []
+        given, hidden = torch.cat([latent, x[..., REFERENCE:]], -1), []
+        value = given
         for layer in self.decoder:
             value = apply(layer, value)
             hidden.append(value)
         mean, raw = self.to_action(value).chunk(2, -1)
         low, high = LOG_STD
-        return hidden, self.servo(latent, observation) + mean.float(), (low + (high - low) * torch.sigmoid(raw.float())).exp()
+        mean = mean.float() + self.straight_action(given) + self.servo(latent, observation)
+        return hidden, mean, (low + (high - low) * torch.sigmoid(raw.float())).exp()
 
     def forward(self, observation, noise):
         x = self.normalise(observation)

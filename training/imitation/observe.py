@@ -50,15 +50,12 @@ class Observer:
     def __init__(self, model):
         self.model = model
         self.bodies = rat.body_ids(model, rat.BODIES)
-        self.appendages = rat.body_ids(model, rat.APPENDAGES)
         self.torso = model.body("torso").id
         at = lambda name: model.sensor(name).adr[0]
-        self.head = at("accelerometer")
-        assert (at("velocimeter"), at("gyro")) == (self.head + 3, self.head + 6)
         self.touch = [at(name) for name in balance.PAWS]
 
     def __call__(self, data, track, i, previous, mask, out):
-        """Fills `out` (928) for control step `i`."""
+        """Fills `out` (`layout.LENGTH`) for control step `i`."""
         q, v = data.qpos, data.qvel
         clip = track.clip
         ahead = np.minimum(i + clip.stride * np.arange(1, layout.FRAMES + 1), clip.last)
@@ -72,7 +69,6 @@ class Observer:
         turn = future[:, 3:7] @ inverse.T
         out[PLACES["reference_root_rotation"]] = (turn * np.where(turn[:, :1] < 0, -1, 1)).ravel()
         out[PLACES["reference_joints"]] = (future[:, 7:] - q[7:]).ravel()
-        out[PLACES["reference_bodies"]] = ((track.bodies_m[ahead] - data.xpos[self.bodies]) @ rotation).ravel()
         out[PLACES["reference_mask"]] = mask
         out[PLACES["joints"]] = q[7:]
         out[PLACES["joint_velocities"]] = v[6:]
@@ -80,10 +76,7 @@ class Observer:
         out[PLACES["torso_height"]] = data.xpos[self.torso, 2]
         turned = data.xmat[self.torso].reshape(3, 3)
         out[PLACES["world_up"]] = turned[2]
-        out[PLACES["appendages"]] = ((data.xpos[self.appendages] - data.xpos[self.torso]) @ turned).ravel()
         out[PLACES["previous_action"]] = previous
-        start = PLACES["accelerometer"].start
-        out[start : start + 9] = data.sensordata[self.head : self.head + 9]
         out[PLACES["touch"]] = data.sensordata[self.touch]
         out[PLACES["root_linear_velocity"]] = v[:3] @ rotation
         out[PLACES["root_angular_velocity"]] = v[3:6]

@@ -49,9 +49,9 @@ def new_policy(latent, width=256):
     return policy
 
 
-def load_policy(saved):
-    """The averaged policy of a `state.pt`."""
-    weights = saved["average"]
+def load_policy(saved, which="average"):
+    """The averaged policy of a `state.pt`, or the newest."""
+    weights = saved[which]
     rows, width = weights["to_latent.weight"].shape
     policy = network.Policy(rows // 2, (width, width), (width, width, width))
     policy.load_state_dict(weights)
