@@ -17,7 +17,7 @@ h1 { font-size: 22px; margin: 0; } h2 { font-size: 16px; margin: 0 0 2px; } h3 {
 p { margin: 4px 0 10px; color: var(--soft); max-width: 90ch; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px; margin-top: 16px; }
 .row { display: flex; flex-wrap: wrap; gap: 18px 26px; align-items: flex-start; }
-figure { margin: 0; } figcaption { font-size: 12px; color: var(--soft); }
+figure { margin: 0; } figcaption { font-size: 12px; color: var(--soft); max-width: 270px; }
 svg { display: block; max-width: 100%; height: auto; font: 11px system-ui, sans-serif; }
 table { border-collapse: collapse; font-size: 12px; margin-top: 8px; } th, td { padding: 2px 9px 2px 0; text-align: right; }
 th { font-weight: 600; vertical-align: bottom; }

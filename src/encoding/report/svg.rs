@@ -168,7 +168,7 @@ pub(super) fn heatmap(rows: &[String], columns: &[String], values: &[Vec<f64>], 
     } else {
         (4, 9)
     };
-    let (left, top) = (widest(rows) * 6.3 + 8.0, if columns.is_empty() { 4.0 } else { widest(columns) * 4.4 + 14.0 });
+    let (left, top) = (widest(rows) * 6.9 + 10.0, if columns.is_empty() { 4.0 } else { widest(columns) * 4.4 + 14.0 });
     let mut out = String::new();
     for (at, row) in values.iter().enumerate() {
         let y = top + at as f64 * cell;
