@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// Length of one recording.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
+    /// Another program than the release build of this tree, for instance an installed one.
+    #[arg(long)]
+    binary: Option<PathBuf>,
     /// Record without video: for a machine whose processors are busy otherwise.
     #[arg(long)]
     no_video: bool,
@@ -46,14 +49,20 @@ pub(crate) struct Options {
 /// Runs it and says what was seen; an error when something leaked or was lost undeclared.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(false)?;
-    shell::run("cargo", &["build", "--release", "--package", "mimicd", "--bin", "mimicd"])?;
+    let binary = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => {
+            shell::run("cargo", &["build", "--release", "--package", "mimicd", "--bin", "mimicd"])?;
+            PathBuf::from("target/release/mimicd")
+        }
+    };
     let home = PathBuf::from("target/soak");
     fs::remove_dir_all(&home).ok(); // Absent the first time.
     fs::create_dir_all(home.join("recordings"))?;
     let config = home.join("rig.toml");
     let faults = schedule(options.seed, options.hours * 3_600.0);
     fs::write(&config, rig(&home, !options.no_video, &faults)?)?;
-    let daemon = Daemon::start(&config, &home)?;
+    let daemon = Daemon::start(&binary, &config, &home)?;
     let end = Instant::now() + Duration::from_secs_f64(options.hours * 3_600.0);
     let (mut samples, mut ends) = (Vec::new(), Vec::new());
     let begun = Instant::now();
@@ -107,22 +116,23 @@ fn verdict(samples: &[Sample], ends: &[bool], faults: usize) -> Result<()> {
 }
 
 struct Daemon {
+    binary: PathBuf,
     child: Child,
     address: String,
 }
 
 impl Daemon {
-    fn start(config: &Path, home: &Path) -> Result<Self> {
+    fn start(binary: &Path, config: &Path, home: &Path) -> Result<Self> {
         let log = fs::File::create(home.join("daemon.log"))?;
-        let mut command = Command::new("target/release/mimicd");
+        let mut command = Command::new(binary);
         command.args(["run", "--config"]).arg(config).stdin(Stdio::null()).stderr(log.try_clone()?).stdout(log);
-        let child = command.spawn().context("cannot start target/release/mimicd")?;
+        let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let begun = Instant::now();
         loop {
             let text = fs::read_to_string(home.join("daemon.log"))?;
             if let Some(at) = text.split("panel at http://").nth(1) {
                 let address = at.split(['/', '\n']).next().unwrap_or_default().to_owned();
-                return Ok(Self { child, address });
+                return Ok(Self { binary: binary.to_owned(), child, address });
             }
             if begun.elapsed() > Duration::from_secs(60) {
                 bail!("the daemon does not come up; see target/soak/daemon.log");
@@ -132,8 +142,7 @@ impl Daemon {
     }
 
     fn ctl(&self, words: &[&str]) -> Result<String> {
-        let output =
-            Command::new("target/release/mimicd").args(["ctl", "--address", &self.address]).args(words).output()?;
+        let output = Command::new(&self.binary).args(["ctl", "--address", &self.address]).args(words).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             bail!("`mimicd ctl {}`: {text}{}", words.join(" "), String::from_utf8_lossy(&output.stderr));
