@@ -4,7 +4,8 @@ usage: panel_isolation.py MIMICD CONFIG [--pairs 6] [--seconds 10] [--clients 10
 
 The crowd: so many WebSocket clients that read everything, one that never reads, one that floods and comes back when it is cut
 off. It runs in a process of its own at the lowest priority. Prints per pair and over all: p50 and p99 of mid-exposure to action
-and of the stages that are the loop's own work, and the ratios with : without. CONFIG's panel must allow more clients.
+and of arrival to action, which is the loop, and the ratios with : without. The verdict is the loop's: before arrival the twin draws
+its frames on the processors that the crowd uses, too. CONFIG's panel must allow more clients.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import numpy
 import pyarrow.parquet
 
 SETTLE_S = 2.0
+LOOP = "arrival to action"
 
 
 def connect(address):
@@ -122,7 +124,7 @@ def report(folder, pairs):
     when = lambda label: next(t for text, t in marks.items() if text == label or text.endswith(f" {label}"))
     latency = table(folder, "latency", ["t_ns", "arrival_us", "action_us"])
     t = latency.t_ns.to_numpy()
-    work = {"mid-exposure to action": latency.action_us.to_numpy(), "arrival to action": (latency.action_us - latency.arrival_us).to_numpy()}
+    work = {"mid-exposure to action": latency.action_us.to_numpy(), LOOP: (latency.action_us - latency.arrival_us).to_numpy()}
     whole = True
     for name, values in work.items():
         ratios, pooled = [], {"with": [], "without": []}
@@ -139,7 +141,8 @@ def report(folder, pairs):
         median = numpy.median(ratios, axis=0)
         print(f"{name}: median of the ratios p50 {median[0]:.3f}, p99 {median[1]:.3f}; pooled p50/p99/p99.9 with {numpy.round(both['with'], 2)} ms, "
               f"without {numpy.round(both['without'], 2)} ms, {sum(map(len, pooled['with']))} ticks each")
-        whole &= median[1] <= 1.05
+        if name == LOOP:
+            whole = bool(median[1] <= 1.05)
     return whole
 
 
