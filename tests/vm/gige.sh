@@ -13,7 +13,7 @@ mimicd=$(realpath "${1:-target/debug/mimicd}")
 export LD_LIBRARY_PATH=$PWD/.deps/mujoco/lib
 home=$(mktemp -d)
 declare -A fake
-clean() { for pid in "${fake[@]}"; do kill "$pid" 2> /dev/null || true; done; for n in acq cam1 cam2 cam3 cam4 cam5 cam6; do ip netns del $n 2> /dev/null || true; done; rm -rf "$home"; }
+clean() { for pid in "${fake[@]}"; do pkill -P "$pid" 2> /dev/null || true; kill "$pid" 2> /dev/null || true; done; for n in acq cam1 cam2 cam3 cam4 cam5 cam6; do ip netns del $n 2> /dev/null || true; done; rm -rf "$home"; }
 trap clean EXIT
 ip netns add acq; ip -n acq link set lo up; ip -n acq link add br0 mtu 9000 type bridge
 ip -n acq addr add 10.77.0.1/24 brd + dev br0; ip -n acq link set br0 up
