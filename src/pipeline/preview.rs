@@ -98,7 +98,7 @@ impl Drop for PreviewThread {
     }
 }
 
-/// Averages square blocks of pixels into `preview`, which is at most [`WIDTH_MAX`] wide.
+/// Averages square blocks of pixels into `preview`, which is at most `WIDTH_MAX` wide.
 pub fn shrink(frame: &Frame, preview: &mut Preview) {
     let (width, height) = (frame.geometry.width_px as usize, frame.geometry.height_px as usize);
     let step = width.div_ceil(WIDTH_MAX).max(1);
