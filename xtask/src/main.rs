@@ -45,7 +45,7 @@ enum Command {
     VmTest(vm_test::Options),
     /// Measure the stages and the whole loop on this machine.
     Bench(bench::Options),
-    /// Make the Debian package: target/dist/mimicd_<version>_<architecture>.deb.
+    /// Make the Debian package: `target/dist/mimicd_<version>_<architecture>.deb`.
     Dist(dist::Options),
     /// Measure the loop's latency with and without a crowd at the panel.
     Isolation(isolation::Options),
