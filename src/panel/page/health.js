@@ -165,7 +165,10 @@ export class Recordings {
     try {
       const list = await get("/api/v1/recordings");
       rows(this.table, list.map((recording) => this.line(recording)), "no recordings yet");
-      if (list.some((recording) => recording.job && !recording.job.done)) setTimeout(() => this.refresh(), 700);
+      // A recording that was just sealed may still be told as running: without another look its buttons would stay dead.
+      const isBusy = (recording) => recording.status === "recording" || (recording.job && !recording.job.done);
+      clearTimeout(this.again);
+      if (list.some(isBusy)) this.again = setTimeout(() => this.refresh(), list.some((recording) => recording.job && !recording.job.done) ? 700 : 4000);
     } catch (error) {
       rows(this.table, [], error instanceof Refused ? error.message : "not available");
     }
