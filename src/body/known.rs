@@ -4,7 +4,7 @@ use mimicd_rat::{QPOS_LEN, QVEL_LEN};
 use nalgebra::{DMatrix, DVector};
 
 use super::solver::Site;
-use super::tree::Tree;
+use super::tree::{ROOT_DOFS, Tree};
 
 /// Noise of a keypoint along each axis, metres: that of a good pose network.
 const NOISE_M: f64 = 2e-3;
@@ -17,7 +17,7 @@ pub(super) fn known(tree: &Tree, sites: &[Site], used: &[usize], qpos: &[f64; QP
     let mut posture = tree.posture();
     tree.forward(qpos, &mut posture);
     let mut information = DMatrix::<f64>::identity(QVEL_LEN, QVEL_LEN);
-    (0..6).for_each(|dof| information[(dof, dof)] = ROOT_INFORMATION);
+    (0..ROOT_DOFS).for_each(|dof| information[(dof, dof)] = ROOT_INFORMATION);
     for site in used.iter().map(|&index| &sites[index]) {
         let point = posture.point_m(site.body, site.offset_m);
         let mut rows = [0, 1, 2].map(|_| DVector::<f64>::zeros(QVEL_LEN));

@@ -57,6 +57,8 @@ pub struct Registrar {
     trend: [f64; QVEL_LEN],
     /// How hard each joint is held against `pull_joint`: what keypoints tell little of must not swing with their noise.
     firmness: [f64; QVEL_LEN],
+    /// Each joint's share in [`liveliness`](Self::liveliness): they sum to 1.
+    share: [f64; QVEL_LEN],
     tracking: bool,
     poor_frames: u16,
     since_start: u16,
@@ -89,6 +91,7 @@ impl Registrar {
         }
         let known = known(&solver.tree, &solver.sites, &used, &reference);
         let firmness = known.map(|deviation| (deviation / tuning.unsure_rad).powf(tuning.unsure_power));
+        let looseness: f64 = firmness[ROOT_DOFS..].iter().map(|firmness| 1.0 / firmness).sum();
         Ok(Self {
             problem,
             intake: Intake::new(own),
@@ -103,6 +106,7 @@ impl Registrar {
             poor_m: POOR_M * (subject.scale / STOCK_SCALE) as f32,
             velocity: [0.0; QVEL_LEN],
             trend: [0.0; QVEL_LEN],
+            share: firmness.map(|firmness| 1.0 / (firmness * looseness)),
             firmness,
             tracking: false,
             poor_frames: 0,
@@ -217,12 +221,8 @@ impl Registrar {
 
     /// Mean squared speed of the joints in units of `relax_rad_per_s`, those counting most that are known best.
     fn liveliness(&self) -> f64 {
-        let (mut weights, mut sum) = (0.0, 0.0);
-        for dof in ROOT_DOFS..QVEL_LEN {
-            weights += 1.0 / self.firmness[dof];
-            sum += (self.trend[dof] / self.tuning.relax_rad_per_s).powi(2) / self.firmness[dof];
-        }
-        sum / weights
+        let joints = self.trend.iter().zip(&self.share).skip(ROOT_DOFS);
+        joints.map(|(trend, share)| share * (trend / self.tuning.relax_rad_per_s).powi(2)).sum()
     }
 
     /// Joint limits, narrowed to what a joint can do in one frame.

@@ -268,6 +268,13 @@ pub struct RigStatus {
 #[error("{0}")]
 pub struct RigError(pub String);
 
+impl RigError {
+    /// What another layer said, as it said it.
+    pub(super) fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// The rig as the supervisor drives it. Calls may block (seconds); they come from one thread.
 pub trait Rig: Send {
     /// Opens devices, runs the pre-flight burst, starts the streams. With a failed check nothing runs.

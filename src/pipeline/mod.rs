@@ -63,6 +63,7 @@ pub use open::{Devices, open, open_any_board, open_board};
 pub use open_camera::open as open_camera;
 pub use open_error::OpenError;
 pub use preview::shrink as shrink_to_preview;
+pub use record_plan::streams as recorded_streams;
 pub use register::{Registered, Registration};
 pub use replay::{KeypointReplay, ReplayReport};
 pub use replay_ephys::{EphysReplay, EphysReplayReport};

@@ -42,7 +42,7 @@ impl<'a> RecordPlan<'a> {
     /// # Errors
     /// When the recorder cannot start.
     pub(super) fn start(&self, request: &StartRequest) -> Result<Recorder, RigError> {
-        let checked = serde_json::to_value(self.config).map_err(rig_error)?;
+        let checked = serde_json::to_value(self.config).map_err(RigError::of)?;
         let mut info = RecordingInfo::new(&request.subject, &self.config.rig.name, SystemTime::now(), checked);
         info.files = super::provenance::files(self.config);
         self.start_as(info)
@@ -55,7 +55,7 @@ impl<'a> RecordPlan<'a> {
     pub(super) fn start_as(&self, info: RecordingInfo) -> Result<Recorder, RigError> {
         let (tables, cameras, arrays) = self.contents();
         let record = &self.config.record;
-        Recorder::start_on(self.disk.clone(), record, info, tables, cameras, arrays).map_err(rig_error)
+        Recorder::start_on(self.disk.clone(), record, info, tables, cameras, arrays).map_err(RigError::of)
     }
 
     /// Goes on in the interrupted recording that the request names, from trigger `from`. `None`: none is named, or it
@@ -103,7 +103,7 @@ impl<'a> RecordPlan<'a> {
 }
 
 /// Cameras and arrays of a rig, as a recording knows them.
-pub(super) fn streams(config: &Config) -> (Vec<CameraInfo>, Vec<ArrayInfo>) {
+pub fn streams(config: &Config) -> (Vec<CameraInfo>, Vec<ArrayInfo>) {
     let rate_hz = config.rig.frame_rate_hz;
     let cameras = config.cameras.iter().map(|c| CameraInfo {
         name: c.name.clone(),
@@ -119,8 +119,4 @@ pub(super) fn streams(config: &Config) -> (Vec<CameraInfo>, Vec<ArrayInfo>) {
         gain_uv_per_bit: a.gain_uv_per_bit,
     });
     (cameras.collect(), arrays.collect())
-}
-
-fn rig_error(error: impl std::fmt::Display) -> RigError {
-    RigError(error.to_string())
 }

@@ -94,13 +94,13 @@ impl RigHost {
         let names: Vec<_> = config.cameras.iter().map(|c| (c.name.as_str(), c.width_px, c.height_px)).collect();
         let calibration = Calibration::load(&config.rig.calibration)
             .and_then(|calibration| calibration.for_frames(names.iter().copied()))
-            .map_err(rig_error)?;
+            .map_err(RigError::of)?;
         let stages = load_stages(&config, &calibration)?;
         for array in &config.arrays {
-            SpikeStage::for_array(&config.spikes, array).map_err(rig_error)?;
+            SpikeStage::for_array(&config.spikes, array).map_err(RigError::of)?;
         }
         let info = rig_info(&config, &stages, super::geoms::of(stages.body.rat()));
-        Actor::new(&config, &stages).map_err(rig_error)?;
+        Actor::new(&config, &stages).map_err(RigError::of)?;
         if config.encoding.live {
             encode_setup::parts(&config, &signals_of(&stages)).map_err(RigError)?;
         }
@@ -154,12 +154,12 @@ impl RigHost {
         let mut stages = stages;
         stages.pose.set_clock(host_now);
         stages.imitation = stages.imitation.with_clock(host_now);
-        let actor = Actor::new(&self.config, &stages).map_err(rig_error)?;
+        let actor = Actor::new(&self.config, &stages).map_err(RigError::of)?;
         let signals = actor.shape().clone();
-        let devices = open(&self.config, &self.calibration, host_now(), false).map_err(rig_error)?;
+        let devices = open(&self.config, &self.calibration, host_now(), false).map_err(RigError::of)?;
         let truth = devices.truth.clone();
         let info = super::RigView::info(&*self.view).clone();
-        let assembly = assemble(&self.config, devices, stages, &self.calibration, actor, info).map_err(rig_error)?;
+        let assembly = assemble(&self.config, devices, stages, &self.calibration, actor, info).map_err(RigError::of)?;
         let shapes = assembly.shapes.clone();
         let names: Vec<String> = assembly
             .info
@@ -168,8 +168,8 @@ impl RigHost {
             .map(|c| c.name.clone())
             .chain(assembly.info.arrays.iter().map(|a| a.name.clone()))
             .collect();
-        let threads = Threads::start(assembly, &names, self.config.rig.real_time).map_err(rig_error)?;
-        let previews = PreviewThread::start(&self.previews, &threads.shared).map_err(rig_error)?;
+        let threads = Threads::start(assembly, &names, self.config.rig.real_time).map_err(RigError::of)?;
+        let previews = PreviewThread::start(&self.previews, &threads.shared).map_err(RigError::of)?;
         Ok(Armed { threads, truth, signals, train: 0, shapes, recording: None, _previews: previews })
     }
 
@@ -188,19 +188,19 @@ impl RigHost {
             Some(recorder) => recorder,
             None => {
                 let recorder = plan.start(request)?;
-                recorder.note("request", serde_json::to_value(request).map_err(rig_error)?);
+                recorder.note("request", serde_json::to_value(request).map_err(RigError::of)?);
                 recorder
             }
         };
         recorder.note("rig", rig);
-        recorder.note("signals", serde_json::to_value(&armed.signals).map_err(rig_error)?);
+        recorder.note("signals", serde_json::to_value(&armed.signals).map_err(RigError::of)?);
         let name = recorder.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         shared.clock.set_recording_from(Some(from));
         let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun: Instant::now() };
         if let Some(truth) = truth {
             let lane = recording.recorder.lane("truth");
-            let writer =
-                TruthWriter::new(&recording.recorder, lane, truth, armed.train, &config, &shared).map_err(rig_error)?;
+            let writer = TruthWriter::new(&recording.recorder, lane, truth, armed.train, &config, &shared)
+                .map_err(RigError::of)?;
             recording.truth = Some(writer);
         }
         hand_out_lanes(armed, &mut recording)?;
@@ -240,9 +240,9 @@ impl RigHost {
         recording.recorder.note("trigger_before", before.into());
         recording.recorder.note("counters", counters_json(&shared));
         let seconds = recording.begun.elapsed().as_secs_f64();
-        let report = recording.recorder.seal().map_err(rig_error)?;
+        let report = recording.recorder.seal().map_err(RigError::of)?;
         shared.clock.set_recording_from(None);
-        let verified = verify(&report.folder).map_err(rig_error)?;
+        let verified = verify(&report.folder).map_err(RigError::of)?;
         Ok(SealSummary {
             name: recording.name,
             seconds,
@@ -379,16 +379,16 @@ impl Rig for RigHost {
 /// # Errors
 /// The first that does not load.
 pub fn load_stages(config: &Config, calibration: &Calibration) -> Result<Stages, RigError> {
-    let pose = PoseStage::load(&config.pose, calibration).map_err(rig_error)?;
-    let body = BodyStage::load(&config.body, pose.keypoint_names(), config.rig.frame_rate_hz).map_err(rig_error)?;
+    let pose = PoseStage::load(&config.pose, calibration).map_err(RigError::of)?;
+    let body = BodyStage::load(&config.body, pose.keypoint_names(), config.rig.frame_rate_hz).map_err(RigError::of)?;
     let imitation =
-        ImitationStage::load(&config.imitation, &config.body, config.rig.frame_rate_hz).map_err(rig_error)?;
+        ImitationStage::load(&config.imitation, &config.body, config.rig.frame_rate_hz).map_err(RigError::of)?;
     Ok(Stages { pose, body, imitation })
 }
 
 fn hand_out_lanes(armed: &mut Armed, recording: &mut Recording) -> Result<(), RigError> {
     let recorder = &mut recording.recorder;
-    let (tables, from) = (TableIds::of(recorder).map_err(rig_error)?, recording.from);
+    let (tables, from) = (TableIds::of(recorder).map_err(RigError::of)?, recording.from);
     let mut lane = |name: &str| Box::new(recorder.lane(name));
     let controls = &mut armed.threads.controls;
     let full = |_| RigError("a thread does not take commands; disarm and arm again".to_owned());
@@ -494,8 +494,4 @@ fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(5));
     }
     true
-}
-
-fn rig_error(error: impl std::fmt::Display) -> RigError {
-    RigError(error.to_string())
 }

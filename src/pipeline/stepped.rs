@@ -63,19 +63,17 @@ impl Stepped {
     /// # Errors
     /// A device that does not open, rules that do not load.
     pub fn new(config: &Config, calibration: &Calibration, stages: Stages) -> Result<Self, RigError> {
-        let failed = |error: &dyn std::fmt::Display| RigError(error.to_string());
-        let actor = Actor::new(config, &stages).map_err(|error| failed(&error))?;
-        let devices = open(config, calibration, HostTime::ZERO, true).map_err(|error| failed(&error))?;
+        let actor = Actor::new(config, &stages).map_err(RigError::of)?;
+        let devices = open(config, calibration, HostTime::ZERO, true).map_err(RigError::of)?;
         let truth = devices.truth.clone();
         let info = rig_info(config, &stages, Vec::new());
         let rig = super::provenance::rig(&info, calibration);
-        let mut assembly =
-            assemble(config, devices, stages, calibration, actor, info).map_err(|error| failed(&error))?;
+        let mut assembly = assemble(config, devices, stages, calibration, actor, info).map_err(RigError::of)?;
         for camera in &mut assembly.cameras {
-            camera.start().map_err(|error| failed(&error))?;
+            camera.start().map_err(RigError::of)?;
         }
         for array in &mut assembly.arrays {
-            array.start().map_err(|error| failed(&error))?;
+            array.start().map_err(RigError::of)?;
         }
         assembly.closed_loop.step_time();
         if let Some(encode) = &mut assembly.encode {
@@ -175,7 +173,6 @@ impl Stepped {
     /// # Errors
     /// When the recorder cannot start.
     pub fn record(&mut self, info: RecordingInfo) -> Result<(Recorder, u64), RigError> {
-        let failed = |error: crate::record::RecordError| RigError(error.to_string());
         let (faults, clock) = (self.truth.as_ref(), Arc::clone(&self.clock));
         let plan = RecordPlan::new(&self.config, &self.assembly.shapes, faults, false, move || {
             HostTime::from_nanos(clock.load(Ordering::Acquire))
@@ -184,7 +181,7 @@ impl Stepped {
         recorder.note("rig", self.rig.clone());
         let from = self.shared().clock.latest_trigger().unwrap_or(0) + 5;
         self.shared().clock.set_recording_from(Some(from));
-        let tables = TableIds::of(&recorder).map_err(failed)?;
+        let tables = TableIds::of(&recorder).map_err(RigError::of)?;
         hand_out(&mut self.assembly.controls, &mut recorder, tables, from);
         Ok((recorder, from))
     }

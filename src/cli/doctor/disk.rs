@@ -8,7 +8,8 @@ use std::time::Instant;
 use mimicd_device::PixelFormat;
 
 use super::checks::Finding;
-use crate::config::{ArrayConfig, CameraConfig, Config, VideoCodec};
+use crate::config::{Config, VideoCodec};
+use crate::pipeline::recorded_streams;
 use crate::record::{ArrayInfo, CameraInfo, written_bytes_per_second};
 
 /// Written to find out.
@@ -95,21 +96,7 @@ fn reference() -> f64 {
 
 /// Bytes a second of a config's rig.
 fn needed(config: &Config) -> f64 {
-    let camera = |camera: &CameraConfig| CameraInfo {
-        name: camera.name.clone(),
-        width_px: camera.width_px,
-        height_px: camera.height_px,
-        format: camera.format,
-        rate_hz: config.rig.frame_rate_hz,
-    };
-    let array = |array: &ArrayConfig| ArrayInfo {
-        name: array.name.clone(),
-        channels: array.channels,
-        rate_hz: array.rate_hz,
-        gain_uv_per_bit: array.gain_uv_per_bit,
-    };
-    let cameras: Vec<CameraInfo> = config.cameras.iter().map(camera).collect();
-    let arrays: Vec<ArrayInfo> = config.arrays.iter().map(array).collect();
+    let (cameras, arrays) = recorded_streams(config);
     written_bytes_per_second(config.record.video, &cameras, &arrays)
 }
 

@@ -154,6 +154,9 @@ export function preflight(report) {
 
 const FORMATS = [["parquet", "Parquet"], ["nwb", "NWB"], ["openephys", "Open Ephys"], ["spikeglx", "SpikeGLX"], ["campy", "campy / DANNCE"], ["csv", "CSV"]];
 
+/** Whether a verification, a report or an export of it runs. */
+const isWorking = (recording) => Boolean(recording.job && !recording.job.done);
+
 /** The list of recordings, with verify, report and export. */
 export class Recordings {
   constructor(table, say) {
@@ -166,9 +169,10 @@ export class Recordings {
       const list = await get("/api/v1/recordings");
       rows(this.table, list.map((recording) => this.line(recording)), "no recordings yet");
       // A recording that was just sealed may still be told as running: without another look its buttons would stay dead.
-      const isBusy = (recording) => recording.status === "recording" || (recording.job && !recording.job.done);
       clearTimeout(this.again);
-      if (list.some(isBusy)) this.again = setTimeout(() => this.refresh(), list.some((recording) => recording.job && !recording.job.done) ? 700 : 4000);
+      const isWritten = (recording) => recording.status === "recording";
+      const delay = list.some(isWorking) ? 700 : list.some(isWritten) ? 4000 : 0;
+      if (delay) this.again = setTimeout(() => this.refresh(), delay);
     } catch (error) {
       rows(this.table, [], error instanceof Refused ? error.message : "not available");
     }
@@ -184,7 +188,7 @@ export class Recordings {
     for (const [label, action] of [["Verify", "verify"], ["Report", "report"]]) {
       const button = Object.assign(document.createElement("button"), { type: "button", className: "small", textContent: label });
       button.setAttribute("aria-label", `${label} ${recording.name}`);
-      button.disabled = recording.status === "recording" || Boolean(recording.job && !recording.job.done);
+      button.disabled = recording.status === "recording" || isWorking(recording);
       button.onclick = () => this.act(recording.name, action);
       actions.append(button, " ");
     }
@@ -201,7 +205,7 @@ export class Recordings {
     const menu = document.createElement("select");
     menu.className = "small";
     menu.setAttribute("aria-label", `Export ${recording.name} to`);
-    menu.disabled = recording.status === "recording" || recording.status === "unsealed" || Boolean(recording.job && !recording.job.done);
+    menu.disabled = recording.status === "recording" || recording.status === "unsealed" || isWorking(recording);
     menu.append(new Option("Export…", ""));
     for (const [to, label] of FORMATS) menu.append(new Option(label, to));
     menu.onchange = () => menu.value && this.act(recording.name, `export?to=${menu.value}`);
@@ -209,7 +213,7 @@ export class Recordings {
   }
 
   verdict(recording) {
-    if (recording.job && !recording.job.done) return { verdict: "warn", text: `${recording.job.kind} ${Math.round(recording.job.fraction * 100)} %` };
+    if (isWorking(recording)) return { verdict: "warn", text: `${recording.job.kind} ${Math.round(recording.job.fraction * 100)} %` };
     return {
       recording: { verdict: "warn", text: "recording" },
       unsealed: { verdict: "fail", text: "not sealed" },
