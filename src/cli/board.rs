@@ -116,7 +116,7 @@ impl Watch {
             board,
             plan,
             events,
-            fit: PingFit::new(Span::from_millis(500)),
+            fit: PingFit::new(),
             residuals_ns: Vec::new(),
             train: Train::default(),
             lost_messages: 0,
@@ -199,8 +199,7 @@ impl Watch {
     fn take_pong(&mut self, sample: PingSample) {
         self.fit.push(sample);
         let Some(map) = self.fit.map() else { return };
-        let middle = sample.sent + Span::from_nanos((sample.received - sample.sent).nanos() / 2);
-        self.residuals_ns.push((sample.board - map.map(middle).at).nanos());
+        self.residuals_ns.push((sample.board - map.map(sample.middle()).at).nanos());
     }
 
     /// Where it stands in board time says which trigger it is, whatever was lost.

@@ -20,7 +20,7 @@ mod matcher;
 mod ping_fit;
 mod train;
 
-pub use line_fit::{LineFit, LineFitOptions, Verdict};
+pub use line_fit::{LineFit, LineFitOptions, SlopeMemory, Verdict};
 pub use map::{ClockMap, Mapped};
 pub use matcher::{Match, TriggerMatcher};
 pub use ping_fit::{PingFit, PingSample};

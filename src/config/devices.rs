@@ -189,6 +189,9 @@ pub struct BoardConfig {
     /// How often the host pings the board for its clock map.
     #[serde(default = "default_ping_millis")]
     pub ping_millis: u32,
+    /// Time between barcodes on the board's barcode output, for equipment that has no other way to learn the time; 0 = none.
+    #[serde(default)]
+    pub barcode_secs: f64,
 }
 
 fn default_usb_id() -> String {
@@ -240,6 +243,10 @@ pub(super) fn check(
     check::within("board.stretch_every", f64::from(board.stretch_every), 4.0..=100_000.0, errors);
     check::within("board.trigger_width_micros", f64::from(board.trigger_width_micros), 1.0..=20_000.0, errors);
     check::within("board.ping_millis", f64::from(board.ping_millis), 5.0..=1_000.0, errors);
+    if board.barcode_secs != 0.0 {
+        // Two barcodes must not touch: all ones last 0.16 s.
+        check::within("board.barcode_secs", board.barcode_secs, 0.32..=3_600.0, errors);
+    }
     check::within("board.baud", f64::from(board.baud), 9_600.0..=12_000_000.0, errors);
     if UsbId::parse(&board.usb_id).is_none() {
         errors.push(ConfigError::value("board.usb_id", &board.usb_id, "vvvv:pppp in hexadecimal, as lsusb shows it"));

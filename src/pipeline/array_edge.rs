@@ -123,6 +123,7 @@ impl ArrayEdge {
                 tau_x: 30.0 * rate_hz,
                 outlier_y: 300_000.0,
                 outliers_max: 8,
+                memory: None,
             }),
             timing: parts.timing,
             level: false,
@@ -304,7 +305,7 @@ impl ArrayEdge {
         match verdict {
             Verdict::Taken(residual) => {
                 self.status().note_residual(residual as i64, drift);
-                self.record_residual(edge.trigger, train, residual);
+                self.record_residual(sample, edge.trigger, train, residual);
             }
             Verdict::Refused(_) => {}
             Verdict::Restarted(_) => {
@@ -313,13 +314,13 @@ impl ArrayEdge {
         }
     }
 
-    fn record_residual(&mut self, trigger: u64, train: Span, residual_ns: f64) {
+    fn record_residual(&mut self, sample: SampleIndex, trigger: u64, train: Span, residual_ns: f64) {
         let at = self.shared.clock.rig_of_train(train);
         let wanted = trigger + self.index_base >= self.record_from;
         let Some((lane, tables)) = self.lane.as_mut().filter(|_| wanted) else { return };
         let row = ClockRow {
             clock: &self.stream,
-            offset_ns: train.nanos() as f64,
+            offset_ns: train.nanos() as f64 - residual_ns - sample.0 as f64 * 1e9 / self.source.rate_hz(),
             rate_ppm: (self.line.slope() * self.source.rate_hz() * 1e-9 - 1.0) * 1e6,
             residual_ns,
             uncertainty_ns: self.line.rms_y(),

@@ -138,7 +138,16 @@ pub fn assemble(
     let (to_supervisor, reports) = ring(NEWS_QUEUED);
     let (board_control, control) = ring(CONTROLS_QUEUED);
     let ping_every = Span::from_millis(i64::from(config.board.ping_millis));
-    let parts = BoardEdgeParts { board: devices.board, control, from_loop, to_loop: news, to_supervisor, ping_every };
+    let barcode_every = Some(Span::from_secs_f64(config.board.barcode_secs)).filter(|every| *every > Span::ZERO);
+    let parts = BoardEdgeParts {
+        board: devices.board,
+        control,
+        from_loop,
+        to_loop: news,
+        to_supervisor,
+        ping_every,
+        barcode_every,
+    };
     let board = BoardEdge::new(parts, &shared);
 
     let (notes, spike_notes) = ring(SPIKES_QUEUED);

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mimicd_device::{
-    BoardCommand, BoardEvent, BoardTime, ButtonKind, CommandId, DeviceError, Host, HostTime, Refusal, SafetyCause,
-    Span, SyncBoard, TriggerPlan, Wake,
+    BoardCommand, BoardEvent, BoardTime, ButtonKind, CommandId, DeviceError, Host, HostTime, OutputIndex, Refusal,
+    SafetyCause, Span, SyncBoard, TriggerPlan, Wake,
 };
 
 use super::lamps::{Lamps, Showing};
+use super::missing::Settling;
 use super::shared::Shared;
-use super::tables::{self, TableIds};
+use super::tables::{self, ClockRow, TableIds};
 use super::{Level, Notice};
 use crate::clock::{ClockMap, PingFit, PingSample};
-use crate::record::RecordLane;
+use crate::record::{Gap, GapCause, GapUnit, RecordLane};
 use crate::stream::{Consumer, Producer};
 use crate::telemetry::Cause;
 
@@ -79,6 +80,19 @@ pub struct BoardEdgeParts {
     pub to_supervisor: Producer<BoardReport>,
     /// Time between pings.
     pub ping_every: Span,
+    /// Time between barcodes for other equipment; `None` = no barcodes.
+    pub barcode_every: Option<Span>,
+}
+
+/// What the recording is to know of the trigger train.
+struct Recording {
+    lane: Box<RecordLane>,
+    tables: TableIds,
+    /// Triggers that were never heard of.
+    settling: Settling,
+    gap_cause: GapCause,
+    /// First trigger that is not written.
+    before: u64,
 }
 
 /// The sync board's edge.
@@ -93,9 +107,9 @@ pub struct BoardEdge {
     index_base: u64,
     time_base: Span,
     restarting: bool,
-    lane: Option<(Box<RecordLane>, TableIds)>,
-    record_before: u64,
+    recording: Option<Recording>,
     reopen_at: Option<HostTime>,
+    hurry_until: HostTime,
     lamps: Lamps,
 }
 
@@ -103,8 +117,11 @@ impl BoardEdge {
     /// The board's watchdog trips after a few of these.
     const HEARTBEAT_EVERY: Span = Span::from_millis(50);
     const REOPEN_AFTER: Span = Span::from_millis(500);
-    /// Pings are compared within windows of this length.
-    const PING_WINDOW: Span = Span::from_millis(500);
+    /// After a start, a restart, an unplugging or a step the map is wanted soon: so long, pings follow each other so closely.
+    const HURRY: Span = Span::from_millis(1_500);
+    const PING_EVERY_HURRIED: Span = Span::from_millis(5);
+    /// The board's output for barcodes.
+    const BARCODE_OUTPUT: OutputIndex = OutputIndex(7);
 
     /// An edge that is ready to run.
     pub fn new(parts: BoardEdgeParts, shared: &Arc<Shared>) -> Self {
@@ -112,7 +129,7 @@ impl BoardEdge {
         Self {
             parts,
             shared: Arc::clone(shared),
-            fit: PingFit::new(Self::PING_WINDOW),
+            fit: PingFit::new(),
             next_ping: HostTime::ZERO,
             next_heartbeat: HostTime::ZERO,
             train: None,
@@ -120,9 +137,9 @@ impl BoardEdge {
             index_base: 0,
             time_base: Span::ZERO,
             restarting: false,
-            lane: None,
-            record_before: u64::MAX,
+            recording: None,
             reopen_at: None,
+            hurry_until: HostTime::ZERO,
             lamps: Lamps::default(),
         }
     }
@@ -172,7 +189,7 @@ impl BoardEdge {
                     (self.index_base, self.time_base) = (0, Span::ZERO);
                     self.train = Some(plan);
                     self.started_at = None;
-                    self.send(now, BoardCommand::StartTriggers(plan));
+                    self.start_train(now, plan);
                 }
                 BoardControl::StopTrain => {
                     self.train = None;
@@ -180,8 +197,9 @@ impl BoardEdge {
                     self.send(now, BoardCommand::StopTriggers);
                 }
                 BoardControl::Record(lane, tables) => {
-                    self.lane = Some((lane, tables));
-                    self.record_before = u64::MAX;
+                    let settling = Settling::from(self.shared.clock.recording_from().unwrap_or(0));
+                    let gap_cause = GapCause::Device;
+                    self.recording = Some(Recording { lane, tables, settling, gap_cause, before: u64::MAX });
                     self.shared.board.recording.store(true, Ordering::Release);
                 }
                 BoardControl::Mark(text) => {
@@ -189,18 +207,33 @@ impl BoardEdge {
                     self.note(now, "mark", &text);
                 }
                 BoardControl::Audit(text) => self.note(now, "audit", &text),
-                BoardControl::RecordUntil(before) => self.record_before = before,
+                BoardControl::RecordUntil(before) => {
+                    self.recording.iter_mut().for_each(|recording| recording.before = before);
+                }
                 BoardControl::StopRecord => {
-                    self.lane = None;
+                    self.settle(|settling, before, missing| settling.finish(before, missing));
+                    self.recording = None;
                     self.shared.board.recording.store(false, Ordering::Release);
                 }
             }
         }
     }
 
+    fn start_train(&mut self, now: HostTime, plan: TriggerPlan) {
+        self.send(now, BoardCommand::StartTriggers(plan));
+        if let Some(every) = self.parts.barcode_every {
+            self.send(now, BoardCommand::Barcode { output: Self::BARCODE_OUTPUT, every });
+        }
+    }
+
     fn keep_alive(&mut self, now: HostTime) {
+        if self.fit.map().is_none() {
+            self.hurry_until = now + Self::HURRY;
+        }
         if now >= self.next_ping {
-            self.next_ping = now + self.parts.ping_every;
+            let every = self.parts.ping_every;
+            let hurried = now < self.hurry_until;
+            self.next_ping = now + if hurried { every.min(Self::PING_EVERY_HURRIED) } else { every };
             self.send(now, BoardCommand::Ping);
         }
         if now >= self.next_heartbeat {
@@ -213,7 +246,7 @@ impl BoardEdge {
     fn light(&mut self, now: HostTime) {
         let showing = Showing {
             train: self.train.is_some(),
-            recording: self.lane.is_some(),
+            recording: self.recording.is_some(),
             outputs: self.shared.outputs_armed.load(Ordering::Relaxed),
         };
         if let Some(command) = self.lamps.next(now, showing)
@@ -242,18 +275,26 @@ impl BoardEdge {
             BoardEvent::Ack { id, refused: Some(why), .. } => self.tell_supervisor(BoardReport::Refused(id, why)),
             BoardEvent::Unanswered { id } => self.tell_supervisor(BoardReport::Unanswered(id)),
             BoardEvent::Safety { cause, .. } => self.take_safety(cause),
-            BoardEvent::Lost { messages } => self.shared.counters.add(Cause::BoardMessageLost, u64::from(messages)),
+            BoardEvent::Lost { messages } => {
+                self.shared.counters.add(Cause::BoardMessageLost, u64::from(messages));
+                self.note(arrival, "link", &format!("{messages} messages of the board are lost"));
+            }
             _ => {}
         }
         self.record(arrival, event);
     }
 
     fn take_pong(&mut self, sample: PingSample) {
-        self.fit.push(sample);
+        let steps = self.fit.steps();
+        let accepted = self.fit.push(sample);
+        if self.fit.steps() != steps {
+            self.hurry_until = sample.received + Self::HURRY;
+        }
         let Some(map) = self.fit.map() else { return };
-        let predicted = map.map(sample.sent + Span::from_nanos((sample.received - sample.sent).nanos() / 2));
-        self.shared.board.note_residual((sample.board - predicted.at).nanos(), map.drift_ppm() * 1e-6);
+        let residual = sample.board - map.map(sample.middle()).at;
+        self.shared.board.note_residual(residual.nanos(), map.drift_ppm() * 1e-6);
         self.shared.board.steps.store(u64::from(self.fit.steps()), Ordering::Relaxed);
+        self.record_map(sample, &map, residual, accepted);
         self.shared.host_map.publish(|held| *held = Some(map));
         self.tell_loop(BoardNews::Map(map));
     }
@@ -321,15 +362,19 @@ impl BoardEdge {
             "restarted (epoch {epoch}, board time {:.3} s); the trigger train is started anew",
             at.nanos() as f64 * 1e-9
         );
+        self.note(arrival, "link", &text);
         self.shared.notice(Notice::new(Level::Error, "board", text));
-        self.send(arrival, BoardCommand::StartTriggers(plan));
+        self.start_train(arrival, plan);
     }
 
     fn record(&mut self, arrival: HostTime, event: BoardEvent) {
-        let shared = &self.shared;
-        let Some((lane, tables)) = self.lane.as_mut() else { return };
         let base = self.index_base;
-        if matches!(event, BoardEvent::Trigger { index, .. } if base + index >= self.record_before) {
+        if let BoardEvent::Trigger { index, .. } = event {
+            self.settle(|settling, before, missing| settling.see((base + index).min(before), missing));
+        }
+        let shared = &self.shared;
+        let Some(Recording { lane, tables, before, .. }) = self.recording.as_mut() else { return };
+        if matches!(event, BoardEvent::Trigger { index, .. } if base + index >= *before) {
             return;
         }
         if !tables::write_board_event(lane, tables, &shared.clock, base, arrival, event) {
@@ -337,9 +382,47 @@ impl BoardEdge {
         }
     }
 
+    /// Lets `step` move the settling on, with the first trigger that is not written, and declares the gaps that it finds.
+    fn settle(&mut self, step: impl FnOnce(&mut Settling, u64, &mut dyn FnMut(u64, u64))) {
+        let Some(Recording { lane, settling, gap_cause, before, .. }) = self.recording.as_mut() else { return };
+        let (clock, plan, cause) = (&self.shared.clock, self.shared.clock.plan(), *gap_cause);
+        let mut found = false;
+        step(settling, *before, &mut |first, end| {
+            let at = |index: u64| clock.rig_of_train(plan.offset(index));
+            let gap = Gap::range("triggers", GapUnit::Triggers, first as i64, end as i64, at(first), cause);
+            found = true;
+            lane.gap(&gap.until(at(end)));
+        });
+        if found {
+            *gap_cause = GapCause::Device;
+        }
+    }
+
+    /// A row of the clock table: what the newest ping made of the map.
+    fn record_map(
+        &mut self,
+        sample: PingSample,
+        map: &ClockMap<Host, mimicd_device::Board>,
+        residual: Span,
+        accepted: bool,
+    ) {
+        let Some(Recording { lane, tables, .. }) = self.recording.as_mut() else { return };
+        let mapped = map.map(sample.middle());
+        let Some(at) = self.shared.clock.rig_of_board(mapped.at).filter(|at| at.nanos() >= 0) else { return };
+        let row = ClockRow {
+            clock: "host",
+            offset_ns: (mapped.at.nanos() - sample.middle().nanos()) as f64,
+            rate_ppm: map.inverse().drift_ppm(),
+            residual_ns: residual.nanos() as f64,
+            uncertainty_ns: map.uncertainty().nanos() as f64,
+            accepted,
+        };
+        tables::write_clock(lane, tables, at, &row);
+    }
+
     fn note(&mut self, now: HostTime, kind: &str, text: &str) {
         let board = self.fit.map().map(|map| map.map(now).at);
-        let Some((lane, tables)) = self.lane.as_mut() else { return };
+        let Some(Recording { lane, tables, .. }) = self.recording.as_mut() else { return };
         tables::write_text_event(lane, tables, &self.shared.clock, kind, board, now, text);
     }
 
@@ -359,11 +442,9 @@ impl BoardEdge {
         // The board's own watchdog has made them safe by the time it is found again.
         self.disarm_outputs();
         self.reopen_at = Some(now + Self::REOPEN_AFTER);
-        self.shared.notice(Notice::new(
-            Level::Error,
-            "board",
-            format!("lost: {error}; looked for again every half second"),
-        ));
+        let text = format!("lost: {error}; looked for again every half second");
+        self.note(now, "link", &text);
+        self.shared.notice(Notice::new(Level::Error, "board", text));
     }
 
     fn try_reopen(&mut self, at: HostTime, now: HostTime) -> bool {
@@ -375,6 +456,8 @@ impl BoardEdge {
             return false;
         }
         self.reopen_at = None;
+        self.note(now, "link", "is back");
+        self.recording.iter_mut().for_each(|recording| recording.gap_cause = GapCause::Reopened);
         self.fit.reset();
         self.lamps.forget();
         self.shared.board.connected.store(true, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use mimicd_device::{
 
 use super::missing::Settling;
 use super::shared::{Shared, StreamStatus};
-use super::tables::TableIds;
+use super::tables::{self, ClockRow, TableIds};
 use super::{Level, Notice};
 use crate::clock::{LineFit, LineFitOptions, Match, TriggerMatcher, Verdict};
 use crate::record::{FrameStamp, Gap, GapCause, GapUnit, RecordLane};
@@ -72,10 +72,12 @@ pub struct CameraEdge {
     index_base: u64,
     time_base: Span,
     lane: Option<Box<RecordLane>>,
+    tables: Option<TableIds>,
     record_from: u64,
     settling: Settling,
     gap_cause: GapCause,
     stream: String,
+    clock_name: String,
     stop: Option<(u64, HostTime)>,
     reopen_at: Option<HostTime>,
     fingerprint: u64,
@@ -109,6 +111,7 @@ impl CameraEdge {
         let slots = frame_pool_slots(parts.recorder_queue);
         let plan = shared.clock.plan();
         let stream = format!("frames/{}", parts.name);
+        let clock_name = format!("camera/{}", parts.name);
         Self {
             pool: Pool::new(slots, || Frame::blank(parts.index, geometry)),
             matcher: TriggerMatcher::new(plan),
@@ -118,6 +121,7 @@ impl CameraEdge {
                 tau_x: 30e9,
                 outlier_y: 200_000.0,
                 outliers_max: 8,
+                memory: None,
             }),
             index: parts.index,
             name: parts.name,
@@ -129,10 +133,12 @@ impl CameraEdge {
             index_base: 0,
             time_base: Span::ZERO,
             lane: None,
+            tables: None,
             record_from: 0,
             settling: Settling::from(0),
             gap_cause: GapCause::Device,
             stream,
+            clock_name,
             stop: None,
             reopen_at: None,
             fingerprint: 0,
@@ -191,8 +197,9 @@ impl CameraEdge {
     fn obey(&mut self) {
         while let Some(control) = self.control.pop() {
             match control {
-                EdgeControl::Record { lane, from, .. } => {
+                EdgeControl::Record { lane, tables, from } => {
                     self.lane = Some(lane);
+                    self.tables = Some(tables);
                     self.record_from = from;
                     self.settling = Settling::from(from);
                     self.stop = None;
@@ -313,12 +320,32 @@ impl CameraEdge {
         let verdict = self.device_clock.push(device_time.nanos(), train.nanos());
         let slope = self.device_clock.slope() - 1.0;
         match verdict {
-            Verdict::Taken(residual) => self.status().note_residual(residual as i64, slope),
-            Verdict::Refused(_) => {}
+            Verdict::Taken(residual) => {
+                self.status().note_residual(residual as i64, slope);
+                self.record_map(device_time, train, residual, true);
+            }
+            Verdict::Refused(residual) => self.record_map(device_time, train, residual, false),
             Verdict::Restarted(_) => {
                 self.status().steps.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    fn record_map(&mut self, device_time: CameraTime, train: Span, residual_ns: f64, accepted: bool) {
+        let at = self.shared.clock.rig_of_train(train);
+        let Some((lane, tables)) = self.lane.as_mut().zip(self.tables.as_ref()).filter(|_| at.nanos() >= 0) else {
+            return;
+        };
+        let row = ClockRow {
+            clock: &self.clock_name,
+            offset_ns: (train.nanos() - device_time.nanos()) as f64 - residual_ns,
+            // The fit goes from the camera's clock to the board's; the table has the camera's rate against the board's.
+            rate_ppm: (1.0 / self.device_clock.slope() - 1.0) * 1e6,
+            residual_ns,
+            uncertainty_ns: self.device_clock.rms_y(),
+            accepted,
+        };
+        tables::write_clock(lane, tables, at, &row);
     }
 
     /// Every slot is held: the frame stays in the device, and if its queue overflows the counter shows the gap.

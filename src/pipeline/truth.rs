@@ -39,6 +39,14 @@ pub fn schemas() -> Vec<TableSchema> {
             vec![array(), sample()],
         ),
         TableSchema::new(
+            "truth_clock",
+            "What the clock table should say: true offsets of clocks at trigger times.",
+            vec![
+                Column::scalar("clock", ScalarKind::Text, "", "Which clock, as in the clock table."),
+                Column::scalar("offset_ns", ScalarKind::F64, "ns", "Board time less that clock's time at t_ns."),
+            ],
+        ),
+        TableSchema::new(
             "truth_spikes",
             "Spikes that were put into the simulated signal: t_ns is the true instant.",
             vec![
@@ -65,6 +73,7 @@ pub struct TruthWriter {
     pose: TableId,
     frames: TableId,
     samples: TableId,
+    clock: TableId,
     spikes: TableId,
 }
 
@@ -90,6 +99,7 @@ impl TruthWriter {
             pose: recorder.table("truth_pose")?,
             frames: recorder.table("truth_frames")?,
             samples: recorder.table("truth_samples")?,
+            clock: recorder.table("truth_clock")?,
             spikes: recorder.table("truth_spikes")?,
             lane,
             truth,
@@ -132,6 +142,7 @@ impl TruthWriter {
             if camera == 0 {
                 self.write_pose(trigger, at, truth.mid_exposure);
                 self.write_samples(trigger, truth.rise);
+                self.write_clock(truth.rise);
             }
         }
     }
@@ -161,6 +172,15 @@ impl TruthWriter {
                 row.i64(sample.0 as i64);
             });
         }
+    }
+
+    fn write_clock(&mut self, rise: HostTime) {
+        let Some(at) = self.rig(rise) else { return };
+        let (table, offset_ns) = (self.clock, self.truth.board_at(rise).nanos() - rise.nanos());
+        self.put(table, at, |row| {
+            row.text("host");
+            row.f64(offset_ns as f64);
+        });
     }
 
     fn write_spikes(&mut self) {

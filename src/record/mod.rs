@@ -50,5 +50,7 @@ pub use recover::{RecoverReport, is_recording, recover, unfinished};
 pub use report::report;
 pub use schema::{Column, RowWriter, ScalarKind, TableSchema};
 pub use table_file::{KeypointRows, TableFile, keypoint_rows};
-pub use verify::{ArrayAccount, CameraAccount, ColumnStats, Percentiles, VerifyReport, VideoAccount, verify};
+pub use verify::{
+    ArrayAccount, CameraAccount, ColumnStats, Percentiles, TriggerAccount, VerifyReport, VideoAccount, verify,
+};
 pub use video::{count_frames, raw_video_arguments};

@@ -26,8 +26,9 @@ One recording is one folder. This page is made from the code (`MIMICD_WRITE_DOCS
 - **Videos**: a row of `frames` names its file (`video_part`) and its place in it (`video_frame`). Rows of a part = frames
   counted in the file + frames that `gaps` declares.
 - **Absent** values are null in `int64` columns and NaN in float columns.
-- **`gaps`** declares everything that is missing. At stop: triggers = frames + declared gaps for every camera; samples = span −
-  declared gaps for every array; video frames = rows. `mimicd verify` checks it again at any time.
+- **`gaps`** declares everything that is missing. At stop: triggers = span of the train − declared gaps, where the board's messages
+  were lost; triggers = frames + declared gaps for every camera; samples = span − declared gaps for every array; video frames =
+  rows. `mimicd verify` checks it again at any time.
 
 ```python
 import duckdb                      # pyarrow.dataset and polars read the same paths

@@ -35,6 +35,11 @@ impl Barcode {
         self.edge_ns
     }
 
+    /// Whether the next step ends a barcode, without a change of level.
+    pub const fn ends(&self) -> bool {
+        self.bit == BARCODE_BITS
+    }
+
     /// Takes the next edge; returns the new level.
     pub const fn step(&mut self) -> bool {
         if self.bit == BARCODE_BITS {

@@ -92,6 +92,8 @@ pub struct Board {
     trigger_falls_ns: Option<u64>,
     outputs: Outputs,
     barcode: Option<Barcode>,
+    /// The command that asked for barcodes.
+    barcode_cause: u32,
     echo: Option<Echo>,
     session: Option<u32>,
     recent: Recent,
@@ -124,6 +126,7 @@ impl Board {
             trigger_falls_ns: None,
             outputs,
             barcode: None,
+            barcode_cause: 0,
             echo: None,
             session: None,
             recent: Recent::new(),
@@ -257,8 +260,12 @@ impl Board {
         if let (Some(barcode), Some(output)) = (&mut self.barcode, self.config.barcode_output)
             && barcode.next_at_ns() <= self.now_ns
         {
+            let ends = barcode.ends();
             let high = barcode.step();
-            sink.drive(self.now_ns, Pin::Output(output), high);
+            // The line is low already where a barcode ends.
+            if !ends {
+                self.drive_output(output, high, self.barcode_cause, sink);
+            }
         }
     }
 
@@ -292,7 +299,7 @@ impl Board {
                 sink.drive(self.now_ns, Pin::Lamp(lamp), on);
                 Ok(())
             }
-            CommandBody::Barcode { output, every_ns } => self.start_barcode(output, every_ns, sink),
+            CommandBody::Barcode { output, every_ns } => self.start_barcode(output, every_ns, command.id, sink),
             CommandBody::Echo { at_ns } => self.plan_echo(command.id, at_ns.unwrap_or(self.now_ns)),
             CommandBody::Hello { .. } => Err(Refusal::BadVersion),
             _ => Err(Refusal::Unsupported),
@@ -380,12 +387,13 @@ impl Board {
         sink.event(self.now_ns, Event::Output { output, level, cause });
     }
 
-    fn start_barcode(&mut self, output: u8, every_ns: u64, sink: &mut impl Sink) -> Result<(), Refusal> {
+    fn start_barcode(&mut self, output: u8, every_ns: u64, cause: u32, sink: &mut impl Sink) -> Result<(), Refusal> {
         if self.config.barcode_output != Some(output) || (1..Barcode::EVERY_NS_MIN).contains(&every_ns) {
             return Err(Refusal::BadValue);
         }
         sink.drive(self.now_ns, Pin::Output(output), false);
         self.barcode = (every_ns > 0).then(|| Barcode::new(self.now_ns, every_ns));
+        self.barcode_cause = cause;
         Ok(())
     }
 

@@ -205,6 +205,12 @@ fn barcodes_run_on_their_output_only() {
     let edges = host.notes.output_edges(7);
     let changes = edges.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
     assert_eq!(changes, 3 * 16, "three barcodes of 16 levels");
+    let told = |(at, event): &(u64, Event)| match *event {
+        Event::Output { output: 7, level, cause: 1 } => Some((*at, level)),
+        _ => None,
+    };
+    let told: Vec<(u64, bool)> = host.notes.events.iter().filter_map(told).collect();
+    assert_eq!(told, edges[1..], "every change is told in board time");
 }
 
 #[test]

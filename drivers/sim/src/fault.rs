@@ -108,6 +108,13 @@ pub enum Fault {
         /// By how much.
         step_micros: i64,
     },
+    /// The board's clock jumps, by less than the trigger period; its epoch stays.
+    BoardStep {
+        /// When.
+        at_s: f64,
+        /// By how much.
+        step_micros: i64,
+    },
     /// Samples of an array are lost inside the device; its counter goes on.
     EphysGap {
         /// Array index.
@@ -284,6 +291,9 @@ impl Script {
             Fault::ClockStep { camera, at_s, step_micros } => {
                 let device = self.known(Device::Camera(camera))?;
                 self.clocks.push((device, instant(at_s)?, 0.0, Span::from_micros(step_micros)));
+            }
+            Fault::BoardStep { at_s, step_micros } => {
+                self.clocks.push((Device::Board, instant(at_s)?, 0.0, Span::from_micros(step_micros)));
             }
             Fault::EphysGap { array, at_s, for_s } => self.array(array)?.gaps.push(window(at_s, for_s)?),
             Fault::EphysStalled { array, at_s, for_s } => {

@@ -68,7 +68,12 @@ pub fn gaps() -> TableSchema {
 pub fn clock() -> TableSchema {
     let columns = vec![
         Column::scalar("clock", Text, "", "host, camera/<name>, ephys_<array>: the clock mapped to the board's."),
-        Column::scalar("offset_ns", F64, "ns", "Offset of the map at t_ns."),
+        Column::scalar(
+            "offset_ns",
+            F64,
+            "ns",
+            "Board time at t_ns by the map, less the clock's; cameras and arrays: counted from trigger 0.",
+        ),
         Column::scalar("rate_ppm", F64, "ppm", "Rate of the clock against the board's, minus one."),
         Column::scalar("residual_ns", F64, "ns", "Newest observation minus the map."),
         Column::scalar("uncertainty_ns", F64, "ns", "Uncertainty of the map at t_ns."),

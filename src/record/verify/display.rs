@@ -41,6 +41,13 @@ impl fmt::Display for VerifyReport {
 
 impl VerifyReport {
     fn streams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for t in &self.triggers {
+            writeln!(
+                f,
+                "triggers         span {}, heard of {}, declared {}, undeclared {}",
+                t.span, t.heard, t.declared, t.undeclared
+            )?;
+        }
         if !self.cameras.is_empty() {
             writeln!(f, "camera           triggers  frames  declared  undeclared  duplicate  unproved     Hz")?;
         }

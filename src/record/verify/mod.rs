@@ -1,5 +1,6 @@
 //! Verification: does the dataset add up, and how good is it?
 
+mod board;
 mod display;
 mod files;
 mod notes;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use board::TriggerAccount;
 pub use stats::{ColumnStats, Percentiles};
 pub use streams::{ArrayAccount, CameraAccount, VideoAccount};
 
@@ -32,6 +34,8 @@ pub struct VerifyReport {
     pub seconds: f64,
     /// What does not add up; empty when all is well.
     pub problems: Vec<String>,
+    /// The board's trigger train; empty where there was none.
+    pub triggers: Vec<TriggerAccount>,
     /// Cameras.
     pub cameras: Vec<CameraAccount>,
     /// Arrays.
@@ -81,6 +85,7 @@ pub fn verify(folder: &Path) -> Result<VerifyReport, RecordError> {
         stage: manifest.stage,
         seconds: manifest.seconds().unwrap_or(0.0),
         problems: Vec::new(),
+        triggers: keep(board::triggers(folder, &manifest), &mut problems),
         cameras: keep(streams::cameras(folder, &manifest), &mut problems),
         arrays: keep(streams::arrays(folder, &manifest), &mut problems),
         videos: keep(streams::videos(folder, &manifest), &mut problems),
@@ -113,6 +118,12 @@ fn keep<T>(result: Result<Vec<T>, RecordError>, problems: &mut Vec<String>) -> V
 }
 
 fn judge(report: &VerifyReport, problems: &mut Vec<String>) {
+    for train in report.triggers.iter().filter(|train| !train.adds_up()) {
+        problems.push(format!(
+            "triggers: span of {}, {} heard of, {} declared missing, {} missing undeclared, {} repeated or out of order",
+            train.span, train.heard, train.declared, train.undeclared, train.repeated
+        ));
+    }
     for camera in report.cameras.iter().filter(|camera| !camera.adds_up()) {
         problems.push(format!(
             "{}: {} triggers, {} frames, {} declared missing, {} missing undeclared",

@@ -15,6 +15,7 @@ pub(super) fn compare(folder: &Path, manifest: &Manifest) -> Result<Vec<ColumnSt
     found.extend(pose(folder, manifest)?);
     found.extend(joints(folder, manifest)?);
     found.extend(frames(folder, manifest)?);
+    found.extend(host_clock(folder, manifest)?);
     Ok(found)
 }
 
@@ -93,6 +94,36 @@ fn frames(folder: &Path, manifest: &Manifest) -> Result<Option<ColumnStats>, Rec
         }
     })?;
     Ok(stats("frame times against truth", "ns", differences))
+}
+
+/// Offsets further apart than this, or of a clock that changed by more between them, tell nothing of what lies between.
+const NEIGHBOURS_NS: (i64, f64) = (200_000_000, 100_000.0);
+
+/// The map from host to board time as it stood after each ping, against the true offset between two triggers about it.
+fn host_clock(folder: &Path, manifest: &Manifest) -> Result<Option<ColumnStats>, RecordError> {
+    let mut truth = offsets(folder, manifest, "truth_clock")?;
+    truth.sort_by_key(|(time, _)| *time);
+    let error = |(time, offset): (i64, f64)| {
+        let after = truth.partition_point(|(known, _)| *known <= time);
+        let ((t0, y0), (t1, y1)) = (*truth.get(after.checked_sub(1)?)?, *truth.get(after)?);
+        let is_near = t1 - t0 <= NEIGHBOURS_NS.0 && (y1 - y0).abs() <= NEIGHBOURS_NS.1;
+        let between = y0 + (y1 - y0) * (time - t0) as f64 / (t1 - t0).max(1) as f64;
+        is_near.then(|| (offset - between).abs())
+    };
+    let errors = offsets(folder, manifest, "clock")?.into_iter().filter_map(error).collect();
+    Ok(stats("host clock map against truth", "ns", errors))
+}
+
+/// Rig times and offsets of the host's clock in `table`.
+fn offsets(folder: &Path, manifest: &Manifest, table: &str) -> Result<Vec<(i64, f64)>, RecordError> {
+    let mut found = Vec::new();
+    tables::scan(folder, manifest, table, &["t_ns", "clock", "offset_ns"], |batch| {
+        let (times, offsets) = (tables::integers(batch, "t_ns"), tables::floats(batch, "offset_ns"));
+        for ((time, clock), offset) in times.into_iter().zip(tables::texts(batch, "clock")).zip(offsets) {
+            found.extend(time.filter(|_| clock == "host").map(|time| (time, offset)));
+        }
+    })?;
+    Ok(found)
 }
 
 fn stats(name: &str, unit: &str, values: Vec<f64>) -> Option<ColumnStats> {
