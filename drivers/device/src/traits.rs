@@ -48,6 +48,11 @@ pub trait CameraSource: Send {
     /// # Errors
     /// `NotFound`, `Busy`: try again later.
     fn reopen(&mut self) -> Result<(), DeviceError>;
+
+    /// Bytes of images that this program has copied so far on their way into frames; `None` where nobody counts.
+    fn copied_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// An electrode array that is open and (after [`start`](EphysSource::start)) delivering.

@@ -107,7 +107,11 @@ fn watch(options: &WatchOptions) -> Result<ExitCode> {
         let done = handle.join().map_err(|_| anyhow!("a camera's thread panicked"))??;
         well &= done.account.adds_up();
         println!("{}: {}", done.name, done.account.report());
-        println!("    {:.0} µs to take a frame, {} bytes copied", done.mean_take_micros(), done.bytes);
+        let copied = match done.source.copied_bytes() {
+            Some(bytes) => format!("{} of {} bytes copied", bytes, done.bytes),
+            None => format!("{} bytes", done.bytes),
+        };
+        println!("    {:.0} µs to take a frame, {copied}", done.mean_take_micros());
     }
     println!("{}", if well { "every loss is declared" } else { "NOT every loss is declared, or a camera is missing" });
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -78,6 +78,7 @@ pub struct GenicamCamera {
     open: Option<Open>,
     counter: Counter,
     gap_before: bool,
+    copied_bytes: u64,
 }
 
 impl GenicamCamera {
@@ -107,6 +108,7 @@ impl GenicamCamera {
             open: Some(open),
             counter,
             gap_before: false,
+            copied_bytes: 0,
         })
     }
 
@@ -134,6 +136,7 @@ impl GenicamCamera {
         }
         let count = self.counter.take(id);
         let whole = copy(image::bytes(buffer), &mut frame.pixels);
+        self.copied_bytes += frame.pixels.len() as u64;
         frame.camera = self.options.camera;
         frame.counter = count.counter;
         frame.device_time = (buffer.timestamp() > 0).then(|| CameraTime::from_nanos(buffer.timestamp() as i64));
@@ -241,6 +244,10 @@ impl CameraSource for GenicamCamera {
         self.open = Some(open);
         self.gap_before = true;
         Ok(())
+    }
+
+    fn copied_bytes(&self) -> Option<u64> {
+        Some(self.copied_bytes)
     }
 }
 

@@ -1,5 +1,11 @@
-//! The driver's image buffers in our memory: the one place where mapped memory becomes a slice, and where the streaming
-//! requests of V4L2 are made (`v4l`'s own stream blocks for its first frame and gives no buffer without queueing one).
+//! The image buffers that driver and daemon share: the one place where mapped memory becomes a slice, where frames' own memory is
+//! lent to a driver, and where the streaming requests of V4L2 are made (`v4l`'s own streams block for their first frame and
+//! give no buffer without queueing one).
+//!
+//! | memory | whose | an image is |
+//! |---|---|---|
+//! | lent (`V4L2_MEMORY_USERPTR`) | ours | swapped with a frame's pixels: nothing is copied |
+//! | mapped (`V4L2_MEMORY_MMAP`) | the driver's | copied into a frame's pixels |
 
 #![expect(unsafe_code, reason = "mmap and ioctl; each block says why it is sound")]
 
@@ -8,14 +14,15 @@ use std::mem::zeroed;
 use std::sync::Arc;
 
 use v4l::device::Handle;
-use v4l::v4l_sys::{v4l2_buffer, v4l2_requestbuffers};
+use v4l::v4l_sys::{v4l2_buffer, v4l2_memory, v4l2_requestbuffers};
 use v4l::v4l2::vidioc::{
     VIDIOC_DQBUF, VIDIOC_QBUF, VIDIOC_QUERYBUF, VIDIOC_REQBUFS, VIDIOC_STREAMOFF, VIDIOC_STREAMON,
 };
 use v4l::{Device, v4l2};
 
 const CAPTURE: u32 = 1;
-const MEMORY_MMAP: u32 = 1;
+const MEMORY_MMAP: v4l2_memory = 1;
+const MEMORY_USERPTR: v4l2_memory = 2;
 
 /// One mapped buffer.
 struct Map {
@@ -33,6 +40,31 @@ impl Drop for Map {
     }
 }
 
+/// Memory of our own that is with the driver; null while it is not.
+struct Lent {
+    at: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: it is the sole owner of a box that any thread may free.
+unsafe impl Send for Lent {}
+
+impl Lent {
+    const NONE: Self = Self { at: std::ptr::null_mut(), bytes: 0 };
+
+    /// While the driver may write it no reference may exist, so the box becomes a pointer.
+    fn new(memory: Box<[u8]>) -> Self {
+        let bytes = memory.len();
+        Self { at: Box::into_raw(memory).cast(), bytes }
+    }
+
+    fn take_back(&mut self) -> Option<Box<[u8]>> {
+        let Self { at, bytes } = std::mem::replace(self, Self::NONE);
+        // SAFETY: `at` is null or came from `Box::into_raw` of a slice of that length, and is given back once, here.
+        (!at.is_null()).then(|| unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(at, bytes)) })
+    }
+}
+
 /// What the driver says of a filled buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Filled {
@@ -44,10 +76,11 @@ pub(super) struct Filled {
     pub(super) micros: i64,
 }
 
-/// Mapped buffers, all with the driver, but for the one that was last taken.
+/// Buffers, all with the driver, but for the one that was last taken. Either mapped or lent.
 pub(super) struct Buffers {
     // Order of fields is order of drop: memory goes before the device that it came from.
     maps: Vec<Map>,
+    lent: Vec<Lent>,
     handle: Arc<Handle>,
     streaming: bool,
 }
@@ -55,10 +88,10 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Asks the driver for `count` buffers and maps what it gives.
     pub(super) fn map(device: &Device, count: u32) -> io::Result<Self> {
-        let mut this = Self { maps: Vec::new(), handle: device.handle(), streaming: false };
-        let given = this.request_count(count)?;
+        let mut this = Self::none(device);
+        let given = this.request_count(count, MEMORY_MMAP)?;
         for index in 0..given {
-            let mut buffer = blank(index);
+            let mut buffer = blank(index, MEMORY_MMAP);
             this.request(VIDIOC_QUERYBUF, &mut buffer)?;
             let bytes = buffer.length as usize;
             // SAFETY: the driver answered QUERYBUF for mmap memory, so the union holds an offset.
@@ -79,8 +112,27 @@ impl Buffers {
         Ok(this)
     }
 
+    /// Asks the driver to write into `count` buffers of ours, `bytes` long each.
+    ///
+    /// # Errors
+    /// `InvalidInput` from a driver that writes into memory of its own only.
+    pub(super) fn lend(device: &Device, count: u32, bytes: usize) -> io::Result<Self> {
+        let mut this = Self::none(device);
+        let given = this.request_count(count, MEMORY_USERPTR)?;
+        this.lent.extend((0..given).map(|_| Lent::new(vec![0; bytes].into_boxed_slice())));
+        Ok(this)
+    }
+
+    fn none(device: &Device) -> Self {
+        Self { maps: Vec::new(), lent: Vec::new(), handle: device.handle(), streaming: false }
+    }
+
+    fn memory(&self) -> v4l2_memory {
+        if self.lent.is_empty() { MEMORY_MMAP } else { MEMORY_USERPTR }
+    }
+
     pub(super) fn count(&self) -> u32 {
-        self.maps.len() as u32
+        self.maps.len().max(self.lent.len()) as u32
     }
 
     /// Hands all buffers to the driver and lets it begin.
@@ -95,12 +147,28 @@ impl Buffers {
 
     /// Hands a buffer back.
     pub(super) fn queue(&mut self, index: u32) -> io::Result<()> {
-        self.request(VIDIOC_QBUF, &mut blank(index))
+        let mut buffer = blank(index, self.memory());
+        if let Some(lent) = self.lent.get(index as usize) {
+            buffer.m.userptr = lent.at as std::ffi::c_ulong;
+            buffer.length = lent.bytes as u32;
+        }
+        self.request(VIDIOC_QBUF, &mut buffer)
+    }
+
+    /// Swaps a lent buffer that has been taken, and not yet handed back, with `memory` of the same length, which goes to the
+    /// driver in its place. `false` for a buffer that is not lent.
+    pub(super) fn swap(&mut self, filled: &Filled, memory: &mut Box<[u8]>) -> bool {
+        let Some(lent) = self.lent.get_mut(filled.index as usize).filter(|lent| lent.bytes == memory.len()) else {
+            return false;
+        };
+        let Some(image) = lent.take_back() else { return false };
+        *lent = Lent::new(std::mem::replace(memory, image));
+        true
     }
 
     /// Takes the oldest filled buffer, if one is there.
     pub(super) fn dequeue(&mut self) -> io::Result<Option<Filled>> {
-        let mut buffer = blank(0);
+        let mut buffer = blank(0, self.memory());
         match self.request(VIDIOC_DQBUF, &mut buffer) {
             Ok(()) => Ok(Some(Filled {
                 index: buffer.index,
@@ -115,7 +183,7 @@ impl Buffers {
         }
     }
 
-    /// The image in a buffer that has been taken and not yet handed back.
+    /// The image in a mapped buffer that has been taken and not yet handed back.
     pub(super) fn image(&self, filled: &Filled) -> &[u8] {
         let Some(map) = self.maps.get(filled.index as usize) else { return &[] };
         // SAFETY: the mapping is `bytes` long and lives as long as `self`; the driver does not write a buffer between
@@ -129,10 +197,10 @@ impl Buffers {
         self.request(request, &mut kind)
     }
 
-    fn request_count(&self, count: u32) -> io::Result<u32> {
+    fn request_count(&self, count: u32, memory: v4l2_memory) -> io::Result<u32> {
         // SAFETY: a plain C struct of integers, for which zero is a value.
         let blank: v4l2_requestbuffers = unsafe { zeroed() };
-        let mut asked = v4l2_requestbuffers { count, type_: CAPTURE, memory: MEMORY_MMAP, ..blank };
+        let mut asked = v4l2_requestbuffers { count, type_: CAPTURE, memory, ..blank };
         self.request(VIDIOC_REQBUFS, &mut asked)?;
         Ok(asked.count)
     }
@@ -145,16 +213,19 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        if self.streaming {
-            self.switch(VIDIOC_STREAMOFF).ok(); // A device that has gone cannot be told.
-        }
+        // A device that has gone cannot be told, and what it will still do with lent memory nobody can say.
+        let stopped = !self.streaming || self.switch(VIDIOC_STREAMOFF).is_ok();
         self.maps.clear();
-        self.request_count(0).ok(); // As above; closing the device frees them too.
+        // As above; closing the device frees them too.
+        let freed = self.request_count(0, self.memory()).is_ok();
+        for lent in self.lent.iter_mut().filter(|_| stopped || freed) {
+            drop(lent.take_back());
+        }
     }
 }
 
-fn blank(index: u32) -> v4l2_buffer {
+fn blank(index: u32, memory: v4l2_memory) -> v4l2_buffer {
     // SAFETY: a plain C struct of integers and a union of integers and pointers, for which zero is a value.
     let blank: v4l2_buffer = unsafe { zeroed() };
-    v4l2_buffer { index, type_: CAPTURE, memory: MEMORY_MMAP, ..blank }
+    v4l2_buffer { index, type_: CAPTURE, memory, ..blank }
 }

@@ -80,11 +80,16 @@ impl PixelCode {
         }
     }
 
+    /// Whether a device's buffer with rows `stride` bytes apart is byte for byte a frame's pixels.
+    pub fn is_as_in_a_frame(self, geometry: FrameGeometry, stride: usize) -> bool {
+        self.packing == Packing::Plain && stride == self.row_bytes(geometry.width_px)
+    }
+
     /// Copies a device's buffer with rows `stride` bytes apart into a frame's pixels; says whether it held the whole image.
     /// What it did not hold becomes black, so that no older image shows through.
     pub fn unpack(self, geometry: FrameGeometry, stride: usize, source: &[u8], into: &mut [u8]) -> bool {
         let (row, out) = (self.row_bytes(geometry.width_px), geometry.bytes() / geometry.height_px.max(1) as usize);
-        if self.packing == Packing::Plain && stride == row && source.len() >= into.len() {
+        if self.is_as_in_a_frame(geometry, stride) && source.len() >= into.len() {
             into.copy_from_slice(&source[..into.len()]);
             return true;
         }

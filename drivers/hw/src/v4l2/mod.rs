@@ -1,7 +1,8 @@
 //! V4L2 cameras.
 //!
-//! Images come through memory that driver and daemon share; each is copied once, into the pool slot that it is given, and
-//! unpacked on the way where the device packs its values. The driver's sequence number is the counter that triggers are
+//! A driver that takes memory of ours writes images where a frame will have them, and nothing is copied. From others images come
+//! through memory that driver and daemon share; each is copied once, into the pool slot that it is given, and unpacked on the
+//! way where the device packs its values. The driver's sequence number is the counter that triggers are
 //! matched by: what it skips is missing, by number. Threads: one edge thread owns a camera; `poll` never blocks and
 //! allocates nothing.
 //!

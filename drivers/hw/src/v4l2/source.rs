@@ -28,11 +28,21 @@ const EXPOSURE_UNIT_MICROS: i64 = 100;
 struct Open {
     device: Device,
     code: PixelCode,
-    stride: usize,
+    layout: Layout,
     identity: String,
 }
 
-/// A V4L2 camera: streams through mapped buffers; every image is copied once, into the frame that it is given.
+/// How the device lays an image out.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Bytes from row to row.
+    stride: usize,
+    /// Bytes of a buffer.
+    bytes: usize,
+}
+
+/// A V4L2 camera. Where the driver writes into memory of ours, and as a frame has its pixels, images are handed on without a
+/// copy; else they are copied once, into the frame that is given.
 pub struct V4l2Camera {
     options: CameraOptions,
     identity: String,
@@ -41,6 +51,7 @@ pub struct V4l2Camera {
     open: Option<Open>,
     counter: Counter,
     gap_before: bool,
+    copied_bytes: u64,
 }
 
 impl V4l2Camera {
@@ -51,16 +62,46 @@ impl V4l2Camera {
     pub fn open(options: CameraOptions) -> Result<Self, DeviceError> {
         let open = open(&options)?;
         let identity = open.identity.clone();
-        Ok(Self { options, identity, buffers: None, open: Some(open), counter: Counter::v4l2(), gap_before: false })
+        let (counter, gap_before) = (Counter::v4l2(), false);
+        Ok(Self { options, identity, buffers: None, open: Some(open), counter, gap_before, copied_bytes: 0 })
     }
 
-    /// Copies a filled buffer into `frame`.
+    /// Lends the driver memory where that saves the copy, else maps the driver's.
+    fn buffers(&self, open: &Open) -> io::Result<Buffers> {
+        let geometry = self.options.geometry;
+        if open.code.is_as_in_a_frame(geometry, open.layout.stride) && open.layout.bytes == geometry.bytes() {
+            let lent = Buffers::lend(&open.device, self.options.buffers, geometry.bytes());
+            match lent.and_then(|mut buffers| buffers.start().map(|()| buffers)) {
+                Ok(buffers) => return Ok(buffers),
+                Err(error) => {
+                    tracing::debug!("{}: takes no memory of ours ({error}); images are copied", self.identity)
+                }
+            }
+        }
+        let mut buffers = Buffers::map(&open.device, self.options.buffers)?;
+        buffers.start()?;
+        Ok(buffers)
+    }
+
+    /// Moves a filled buffer into `frame`; whether it held the whole image.
+    fn image(&mut self, filled: &Filled, frame: &mut Frame) -> bool {
+        let (Some(open), Some(buffers)) = (&self.open, &mut self.buffers) else { return false };
+        let geometry = self.options.geometry;
+        if buffers.swap(filled, &mut frame.pixels) {
+            let given = filled.bytes_used.min(frame.pixels.len());
+            frame.pixels[given..].fill(0);
+            return given == frame.pixels.len();
+        }
+        self.copied_bytes += frame.pixels.len() as u64;
+        open.code.unpack(geometry, open.layout.stride, buffers.image(filled), &mut frame.pixels)
+    }
+
+    /// Makes a frame of a filled buffer.
     fn fill(&mut self, filled: &Filled, now: HostTime, frame: &mut Frame) {
-        let (Some(open), Some(buffers)) = (&self.open, &self.buffers) else { return };
         let geometry = self.options.geometry;
         let stamp = Stamp::of(filled.flags, filled.seconds, filled.micros);
         let count = self.counter.take(filled.sequence.into());
-        let whole = open.code.unpack(geometry, open.stride, buffers.image(filled), &mut frame.pixels);
+        let whole = self.image(filled, frame);
         frame.camera = self.options.camera;
         frame.counter = count.counter;
         frame.device_time = stamp.device_time;
@@ -99,8 +140,7 @@ impl CameraSource for V4l2Camera {
             let text = format!("{}: not open", self.identity);
             return Err(DeviceError::new(DeviceErrorKind::Disconnected, text));
         };
-        let mapped = Buffers::map(&open.device, self.options.buffers);
-        match mapped.and_then(|mut buffers| buffers.start().map(|()| buffers)) {
+        match self.buffers(open) {
             Ok(buffers) => {
                 self.buffers = Some(buffers);
                 self.counter.restart();
@@ -153,6 +193,10 @@ impl CameraSource for V4l2Camera {
         self.gap_before = true;
         Ok(())
     }
+
+    fn copied_bytes(&self) -> Option<u64> {
+        Some(self.copied_bytes)
+    }
 }
 
 /// Finds, opens and sets a camera.
@@ -176,16 +220,16 @@ fn open(options: &CameraOptions) -> Result<Open, DeviceError> {
     let size_px = [geometry.width_px, geometry.height_px];
     let wanted = Wanted { format: geometry.format, size_px, rate_hz: options.rate_hz };
     let choice = negotiate::choose(&offers::read(&device), &wanted).map_err(refuse)?;
-    let stride =
+    let layout =
         set_format(&device, &choice, size_px).map_err(|error| doing("setting its format", &error))?.map_err(refuse)?;
     set_rate(&device, &choice);
     set_controls(&device, options, &requests::list(&device)).map_err(refuse)?;
     let identity = format!("{} ({}, bus {}) at {}", said.card, said.driver, said.bus, path.display());
-    Ok(Open { device, code: choice.code, stride, identity })
+    Ok(Open { device, code: choice.code, layout, identity })
 }
 
-/// Sets the format; the bytes from row to row, or what the device made of it.
-fn set_format(device: &Device, choice: &Choice, [width, height]: [u32; 2]) -> io::Result<Result<usize, String>> {
+/// Sets the format; the layout of its images, or what the device made of it.
+fn set_format(device: &Device, choice: &Choice, [width, height]: [u32; 2]) -> io::Result<Result<Layout, String>> {
     let mut format = v4l::Format::new(width, height, v4l::FourCC::new(&choice.code.fourcc));
     format.field_order = FieldOrder::Progressive;
     let set = device.set_format(&format)?;
@@ -194,7 +238,7 @@ fn set_format(device: &Device, choice: &Choice, [width, height]: [u32; 2]) -> io
         return Ok(Err(format!("asked for {asked} {width}x{height}, it set {given} {}x{}", set.width, set.height)));
     }
     let row = choice.code.row_bytes(width);
-    Ok(Ok((set.stride as usize).max(row)))
+    Ok(Ok(Layout { stride: (set.stride as usize).max(row), bytes: set.size as usize }))
 }
 
 /// A triggered camera may have no rate of its own; where it has, the one that is enough was chosen.
