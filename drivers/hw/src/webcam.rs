@@ -5,7 +5,8 @@
 //! machines that have nothing else. A reader thread of its own copies each image into one of a fixed set of buffers; when the
 //! poller is late and none is free the image is dropped there, and the counter shows the gap.
 //!
-//! Grey cameras on Linux are for `v4l2`: nokhwa 0.10.11 asks for them by a code that V4L2 does not have, and is refused.
+//! Grey (`mono8`) is asked for as such first; where that is refused it is the luma of YUYV. On Linux it always is: nokhwa 0.10.11
+//! asks for grey by a code that V4L2 does not have.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -230,13 +231,27 @@ fn read(
         DeviceError::new(DeviceErrorKind::Io, format!("webcam {device:?}: {doing}: {error}"))
     };
     let (index, _) = find(device)?;
-    let wanted = CameraFormat::new(Resolution::new(geometry.width_px, geometry.height_px), format, rate_hz);
-    let formats = [format];
-    let request = RequestedFormat::with_formats(RequestedFormatType::Exact(wanted), &formats);
-    let mut camera = Camera::new(index, request).map_err(|error| {
-        let text = format!("webcam {device:?}: it does not give {wanted}: {error}");
-        DeviceError::new(DeviceErrorKind::Unsupported, text)
-    })?;
+    let size = Resolution::new(geometry.width_px, geometry.height_px);
+    let open = |format: FrameFormat| {
+        let wanted = CameraFormat::new(size, format, rate_hz);
+        let formats = [format];
+        let request = RequestedFormat::with_formats(RequestedFormatType::Exact(wanted), &formats);
+        Camera::new(index.clone(), request).map_err(|error| {
+            let text = format!("webcam {device:?}: it does not give {wanted}: {error}");
+            DeviceError::new(DeviceErrorKind::Unsupported, text)
+        })
+    };
+    let (mut camera, is_luma) = match open(format) {
+        Ok(camera) => (camera, false),
+        Err(refused) if format != FrameFormat::GRAY => return Err(refused),
+        Err(refused) => match open(FrameFormat::YUYV) {
+            Ok(camera) => (camera, true),
+            Err(error) => {
+                let context = format!("{}; nor its luma: {}", refused.context, error.context);
+                return Err(DeviceError::new(DeviceErrorKind::Unsupported, context));
+            }
+        },
+    };
     camera.open_stream().map_err(|error| failed("starting its stream", &error))?;
     between.running.store(true, Ordering::Release);
     let mut counter = 0;
@@ -244,10 +259,7 @@ fn read(
         let image = camera.frame_raw().map_err(|error| failed("taking an image", &error))?;
         let arrival = host_now();
         if let Some(mut pixels) = between.free.pop() {
-            let there = image.len().min(pixels.len());
-            pixels[..there].copy_from_slice(&image[..there]);
-            pixels[there..].fill(0);
-            let whole = there == pixels.len();
+            let whole = if is_luma { take_luma(&image, &mut pixels) } else { take(&image, &mut pixels) };
             // As many places as buffers: cannot be full.
             between.full.push(Shot { counter, arrival, whole, pixels }).ok();
             between.wake.unpark();
@@ -256,4 +268,37 @@ fn read(
     }
     camera.stop_stream().ok(); // It goes with the camera anyway.
     Ok(())
+}
+
+/// Copies an image; whether it was whole. What is missing becomes black.
+fn take(image: &[u8], pixels: &mut [u8]) -> bool {
+    let there = image.len().min(pixels.len());
+    pixels[..there].copy_from_slice(&image[..there]);
+    pixels[there..].fill(0);
+    there == pixels.len()
+}
+
+/// The luma of a YUYV image, every second byte; whether it was whole. What is missing becomes black.
+fn take_luma(image: &[u8], pixels: &mut [u8]) -> bool {
+    let pairs = image.as_chunks::<2>().0;
+    let there = pairs.len().min(pixels.len());
+    pixels.iter_mut().zip(pairs).for_each(|(pixel, [luma, _])| *pixel = *luma);
+    pixels[there..].fill(0);
+    there == pixels.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn luma_is_every_second_byte_and_a_short_image_is_black_where_it_ends() {
+        let mut pixels = [9; 4];
+        assert!(take_luma(&[1, 128, 2, 128, 3, 128, 4, 128], &mut pixels));
+        assert_eq!(pixels, [1, 2, 3, 4]);
+        assert!(!take_luma(&[5, 128, 6, 128, 7], &mut pixels));
+        assert_eq!(pixels, [5, 6, 0, 0]);
+        assert!(!take(&[8, 8], &mut pixels));
+        assert_eq!(pixels, [8, 8, 0, 0]);
+    }
 }
