@@ -9,6 +9,7 @@ use std::sync::Arc;
 /// and the one taken is likely to be in the cache.
 pub struct Pool<T> {
     slots: Vec<Arc<T>>,
+    touched: usize,
 }
 
 impl<T> Pool<T> {
@@ -18,7 +19,7 @@ impl<T> Pool<T> {
     /// If `slots` is zero.
     pub fn new(slots: usize, mut make: impl FnMut() -> T) -> Self {
         assert!(slots > 0, "a pool needs at least one slot");
-        Self { slots: (0..slots).map(|_| Arc::new(make())).collect() }
+        Self { slots: (0..slots).map(|_| Arc::new(make())).collect(), touched: 0 }
     }
 
     /// Finds a free slot, lets `fill` write it and, if `fill` returns `Ok(true)`, hands a clone out.
@@ -28,8 +29,9 @@ impl<T> Pool<T> {
     /// # Errors
     /// [`PoolError::Exhausted`] when every slot is held by a reader, or whatever `fill` returns.
     pub fn lease<E>(&mut self, fill: impl FnOnce(&mut T) -> Result<bool, E>) -> Result<Option<Arc<T>>, PoolError<E>> {
-        for shared in &mut self.slots {
+        for (place, shared) in self.slots.iter_mut().enumerate() {
             let Some(slot) = Arc::get_mut(shared) else { continue };
+            self.touched = self.touched.max(place + 1);
             return match fill(slot) {
                 Ok(true) => Ok(Some(Arc::clone(shared))),
                 Ok(false) => Ok(None),
@@ -47,6 +49,11 @@ impl<T> Pool<T> {
     /// Never: a pool has at least one slot.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    /// The most slots that were held at once, with the one being filled: as many have memory of the machine behind them.
+    pub fn touched(&self) -> usize {
+        self.touched
     }
 
     /// Slots that no reader holds.
@@ -99,6 +106,7 @@ mod tests {
             drop((held, next));
         }
         assert_eq!(pool.slots.iter().filter(|slot| ***slot > 0).count(), 2);
+        assert_eq!(pool.touched(), 2);
     }
 
     #[test]
