@@ -89,14 +89,14 @@ bash /tmp/compare.sh
 X
 boot() { # boot SCRIPT SECONDS ACCELERATION...
     local script=$1 limit=$2; shift 2
-    timeout "$limit" qemu-system-x86_64 "$@" -cpu max,-erms,-fsrm -M q35 -nodefaults -m 2048 -display none -no-reboot \
+    timeout "$limit" qemu-system-x86_64 "$@" -M q35 -nodefaults -m 2048 -display none -no-reboot \
         -serial "file:$home/console.log" -kernel "$kernel" -initrd "$initrd" \
         -drive "file=$image,if=none,id=d0,format=raw,snapshot=on" -device virtio-blk-pci,drive=d0 \
         -virtfs "local,path=$home/share,mount_tag=share,security_model=none" -device virtio-rng-pci \
         -append "console=ttyS0 quiet panic=-1 vminit=/vmrun vmscript=$script" < /dev/null || true
     cat "$home/share/$script.out"
 }
-virtual=(-accel tcg,thread=single -icount shift=0,sleep=off -smp 1)
+virtual=(-accel tcg,thread=single -icount shift=0,sleep=off -cpu max,-erms,-fsrm -smp 1)
 scripts=${SCRIPTS:-quiet formats faults webcam plain loopback}
 failed=0; need() { grep -q "$2" "$home/share/$1.sh.out" || { echo "FAILED: $1: expected \"$2\""; failed=1; }; }
 for script in $scripts; do
@@ -115,7 +115,7 @@ for script in $scripts; do
     webcam) boot webcam.sh 600 "${virtual[@]}"; grep -q "not in this build" "$home/share/webcam.sh.out" || need webcam "webcam yuyv exits 0";;
     plain) cp "$home/share/quiet.sh" "$home/share/plain.sh"; sed -i 's/--seconds 31/--seconds 10/; s/31 s of virtual/10 s of the host'"'"'s/' "$home/share/plain.sh"
         echo "== plain mode: the host's load decides how many frames come; every loss must be declared"
-        boot plain.sh 600 -accel tcg,thread=multi -smp 2; need plain "quiet exits 0";;
+        boot plain.sh 600 $(cat "$(dirname "$kernel")/accel") -smp 2; need plain "quiet exits 0";;
     loopback) if [ -n "$feeder" ]; then boot loopback.sh 600 "${virtual[@]}"; need loopback "loopback exits 0"
             line=$(grep '^loopback: ' "$home/share/loopback.sh.out"); [ "$(cut -d' ' -f2 <<< "$line")" = "$(cut -d' ' -f4 <<< "$line")" ] || { echo "FAILED: $line"; failed=1; }
         else echo "loopback: skipped, no FEEDER and MODULE were given"; fi;;

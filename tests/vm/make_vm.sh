@@ -2,7 +2,8 @@
 # Makes what the benches in this folder boot: a kernel, an initial RAM disk and a Debian root, from packages; about three minutes.
 #
 # usage: make_vm.sh FOLDER [--loopback]
-#   Leaves FOLDER/vmlinux, FOLDER/root.img, FOLDER/root.img.initrd; with --loopback also FOLDER/v4l2loopback.ko, built for that kernel.
+#   Leaves FOLDER/vmlinux, FOLDER/root.img, FOLDER/root.img.initrd; with --loopback also FOLDER/v4l2loopback.ko, built for that kernel;
+#   and FOLDER/accel: how benches outside virtual time are to run it, with KVM where a machine boots under it, else emulated.
 #   A second run finds them and does nothing.
 # Needs root on Debian 12, and: qemu-system-x86 (bookworm-backports), mmdebstrap, busybox-static, cpio, kmod, e2fsprogs, xz-utils, zstd,
 # python3; for --loopback gcc-12 and make. What is missing is installed.
@@ -98,4 +99,14 @@ if [ -n "$loopback" ] && [ ! -f v4l2loopback.ko ]; then
     make -s -C "$headers" M="$source" KCFLAGS=-Dstrlcpy=strscpy modules
     cp "$source/v4l2loopback.ko" ../v4l2loopback.ko; cd ..; rm -rf build
 fi
-echo "virtual machine: $home, kernel $version"
+if [ ! -f accel ]; then
+    # /dev/kvm may be there and not able to run this kernel: only a boot tells.
+    mkdir -p probe; echo 'echo booted' > probe/probe.sh
+    [ -w /dev/kvm ] && timeout 20 qemu-system-x86_64 -accel kvm -cpu host -M q35 -nodefaults -m 1024 -smp 2 -display none -no-reboot \
+        -kernel vmlinux -initrd root.img.initrd -drive file=root.img,if=none,id=d0,format=raw,snapshot=on -device virtio-blk-pci,drive=d0 \
+        -virtfs local,path=probe,mount_tag=share,security_model=none -append "quiet panic=-1 vminit=/vmrun vmscript=probe.sh" \
+        < /dev/null > probe/said 2>&1 || true
+    if grep -qs booted probe/probe.sh.out; then echo "-accel kvm -cpu host" > accel; else echo "-accel tcg,thread=multi -cpu max,-erms,-fsrm" > accel; fi
+    rm -rf probe
+fi
+echo "virtual machine: $home, kernel $version, outside virtual time: $(cat accel)"

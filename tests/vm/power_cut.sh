@@ -7,7 +7,7 @@
 # Needs qemu-system-x86_64, e2fsprogs, the record test binary (`cargo test --test record --no-run`) and MIMICD for the verdict.
 set -euo pipefail
 kernel=$1 image=$2 initrd=$3 seconds=$4 mimicd=${5:-target/debug/mimicd}
-test_binary=$(ls -t target/debug/deps/record-* | grep -v '\.d$' | head -1)
+test_binary=$(ls -t "$(dirname "$mimicd")"/deps/record-* | grep -v '\.d$' | head -1)
 home=$(mktemp -d); trap 'rm -rf "$home"' EXIT
 mkdir -p "$home/share/lib"; cp -L .deps/mujoco/lib/libmujoco.so.* "$home/share/lib/"
 strip -o "$home/share/record-test" "$test_binary"; : > "$home/share/progress"
@@ -20,7 +20,7 @@ cat > "$home/share/fetch.sh" <<'X'
 mkdir -p /data /mnt/share/left; mount -t ext4 /dev/vdb /data; rm -f /data/home/progress; cp -a /data/home/. /mnt/share/left/; sync
 X
 boot() { # boot SCRIPT
-    exec qemu-system-x86_64 -accel tcg,thread=multi -cpu max -M q35 -nodefaults -m 2048 -smp 2 -display none -no-reboot \
+    exec qemu-system-x86_64 $(cat "$(dirname "$kernel")/accel") -M q35 -nodefaults -m 2048 -smp 2 -display none -no-reboot \
         -serial "file:$home/console.log" -kernel "$kernel" -initrd "$initrd" \
         -drive "file=$image,if=none,id=d0,format=raw,snapshot=on" -device virtio-blk-pci,drive=d0 \
         -drive "file=$home/data.img,if=none,id=d1,format=raw,cache=none" -device virtio-blk-pci,drive=d1 \

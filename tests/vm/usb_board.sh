@@ -39,7 +39,7 @@ echo "" > /sys/kernel/config/usb_gadget/rig/UDC; sleep 1; echo "" > /sys/kernel/
 echo dummy_udc.1 > /sys/kernel/config/usb_gadget/other/UDC; sleep 1; echo dummy_udc.0 > /sys/kernel/config/usb_gadget/rig/UDC
 wait $watch; echo "watch exits $?"; ls /dev/ttyACM*
 X
-timeout 400 qemu-system-x86_64 -accel tcg,thread=multi -cpu max,-erms,-fsrm -M q35 -nodefaults -m 2048 -smp 2 -display none -no-reboot \
+timeout 400 qemu-system-x86_64 $(cat "$(dirname "$kernel")/accel") -M q35 -nodefaults -m 2048 -smp 2 -display none -no-reboot \
     -serial "file:$home/console.log" -kernel "$kernel" -initrd "$initrd" \
     -drive "file=$image,if=none,id=d0,format=raw,snapshot=on" -device virtio-blk-pci,drive=d0 \
     -virtfs "local,path=$home/share,mount_tag=share,security_model=none" -device virtio-rng-pci \

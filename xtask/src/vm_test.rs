@@ -15,6 +15,8 @@ enum Bench {
     Cameras,
     /// The sync board on a USB bus, pulled out twice.
     UsbBoard,
+    /// The same under the daemon while it records, with cameras on the board's trigger line.
+    UsbDaemon,
     /// The power is cut while the recorder writes.
     PowerCut,
 }
@@ -24,6 +26,9 @@ enum Bench {
 pub(crate) struct Options {
     /// Which; all by default.
     bench: Vec<Bench>,
+    /// Run release builds: under emulation they are several times quicker.
+    #[arg(long)]
+    release: bool,
     /// Skip set-up (for a machine that is already set up and has no network).
     #[arg(long)]
     no_setup: bool,
@@ -34,15 +39,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.no_setup {
         setup::run(false)?;
     }
-    let all = [Bench::Cameras, Bench::UsbBoard, Bench::PowerCut];
+    let all = [Bench::Cameras, Bench::UsbBoard, Bench::UsbDaemon, Bench::PowerCut];
     let benches = if options.bench.is_empty() { &all[..] } else { &options.bench };
     shell::run("tests/vm/make_vm.sh", &[HOME, "--loopback"])?;
-    shell::run("cargo", &["build", "--quiet", "--package", "mimicd", "--bin", "mimicd"])?;
-    shell::run("cargo", &["build", "--quiet", "--package", "mimicd-hw", "--examples"])?;
+    let build = Build { release: options.release };
+    build.cargo(&["build", "--package", "mimicd", "--bin", "mimicd"])?;
+    build.cargo(&["build", "--package", "mimicd-hw", "--examples"])?;
     let mut failed = Vec::new();
     for &bench in benches {
         println!("vm-test: {bench:?}");
-        if let Err(error) = boot(bench) {
+        if let Err(error) = boot(bench, build) {
             println!("vm-test: {error:#}");
             failed.push(format!("{bench:?}"));
         }
@@ -53,24 +59,40 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn boot(bench: Bench) -> Result<()> {
+/// Which builds run.
+#[derive(Clone, Copy)]
+struct Build {
+    release: bool,
+}
+
+impl Build {
+    fn cargo(self, words: &[&str]) -> Result<()> {
+        let line: Vec<&str> =
+            words.iter().copied().chain(["--quiet"]).chain(self.release.then_some("--release")).collect();
+        shell::run("cargo", &line)
+    }
+
+    fn path(self, file: &str) -> String {
+        format!("target/{}/{file}", if self.release { "release" } else { "debug" })
+    }
+}
+
+fn boot(bench: Bench, build: Build) -> Result<()> {
     let home = Path::new(HOME);
     let machine = ["vmlinux", "root.img", "root.img.initrd"].map(|file| home.join(file).display().to_string());
     let [kernel, image, initrd] = machine.each_ref().map(String::as_str);
-    let mimicd = "target/debug/mimicd";
+    let (module, mimicd) = (home.join("v4l2loopback.ko").display().to_string(), build.path("mimicd"));
+    let board = build.path("examples/board_on_tty");
     match bench {
         Bench::Cameras => {
-            let module = home.join("v4l2loopback.ko").display().to_string();
-            let feeder = "target/debug/examples/feed_loopback";
-            shell::run("tests/vm/cameras.sh", &[kernel, image, initrd, mimicd, feeder, &module])
+            let feeder = build.path("examples/feed_loopback");
+            shell::run("tests/vm/cameras.sh", &[kernel, image, initrd, &mimicd, &feeder, &module])
         }
-        Bench::UsbBoard => {
-            let board = "target/debug/examples/board_on_tty";
-            shell::run("tests/vm/usb_board.sh", &[kernel, image, initrd, mimicd, board])
-        }
+        Bench::UsbBoard => shell::run("tests/vm/usb_board.sh", &[kernel, image, initrd, &mimicd, &board]),
+        Bench::UsbDaemon => shell::run("tests/vm/usb_daemon.sh", &[kernel, image, initrd, &module, &mimicd, &board]),
         Bench::PowerCut => {
-            shell::run("cargo", &["test", "--quiet", "--package", "mimicd", "--test", "record", "--no-run"])?;
-            shell::run("tests/vm/power_cut.sh", &[kernel, image, initrd, "25", mimicd])
+            build.cargo(&["test", "--package", "mimicd", "--test", "record", "--no-run"])?;
+            shell::run("tests/vm/power_cut.sh", &[kernel, image, initrd, "25", &mimicd])
         }
     }
 }
