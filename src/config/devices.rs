@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mimicd_device::PixelFormat;
+use mimicd_device::{PixelFormat, Span};
 use mimicd_hw::controls::ControlValue;
 use mimicd_hw::serial::find::UsbId;
 use serde::{Deserialize, Serialize};
@@ -192,6 +192,18 @@ pub struct BoardConfig {
     /// Time between barcodes on the board's barcode output, for equipment that has no other way to learn the time; 0 = none.
     #[serde(default)]
     pub barcode_secs: f64,
+}
+
+impl BoardConfig {
+    /// Time between pings.
+    pub fn ping_every(&self) -> Span {
+        Span::from_millis(i64::from(self.ping_millis))
+    }
+
+    /// Time between barcodes, where they are wanted.
+    pub fn barcode_every(&self) -> Option<Span> {
+        (self.barcode_secs > 0.0).then(|| Span::from_secs_f64(self.barcode_secs))
+    }
 }
 
 fn default_usb_id() -> String {

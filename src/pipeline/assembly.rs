@@ -137,19 +137,16 @@ pub fn assemble(
     let (news, board_news) = ring_with_doorbell(NEWS_QUEUED, &loop_bell);
     let (to_supervisor, reports) = ring(NEWS_QUEUED);
     let (board_control, control) = ring(CONTROLS_QUEUED);
-    let ping_every = Span::from_millis(i64::from(config.board.ping_millis));
-    let barcode_every = Some(Span::from_secs_f64(config.board.barcode_secs)).filter(|every| *every > Span::ZERO);
     let parts = BoardEdgeParts {
         board: devices.board,
         control,
         from_loop,
         to_loop: news,
         to_supervisor,
-        ping_every,
-        barcode_every,
+        ping_every: config.board.ping_every(),
+        barcode_every: config.board.barcode_every(),
     };
     let board = BoardEdge::new(parts, &shared);
-
     let (notes, spike_notes) = ring(SPIKES_QUEUED);
     let (spike_control, control) = ring(CONTROLS_QUEUED);
     let mut spikes = SpikeWorker::new(channels, notes, control, &shared);

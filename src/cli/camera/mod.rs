@@ -108,7 +108,7 @@ fn watch(options: &WatchOptions) -> Result<ExitCode> {
         well &= done.account.adds_up();
         println!("{}: {}", done.name, done.account.report());
         let copied = match done.source.copied_bytes() {
-            Some(bytes) => format!("{} of {} bytes copied", bytes, done.bytes),
+            Some(bytes) => format!("{bytes} of {} bytes copied", done.bytes),
             None => format!("{} bytes", done.bytes),
         };
         println!("    {:.0} µs to take a frame, {copied}", done.mean_take_micros());

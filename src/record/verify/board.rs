@@ -64,7 +64,7 @@ fn account(rows: &[(i64, i64)], gaps: &[GapEntry]) -> Option<TriggerAccount> {
                     && gap.first.is_some_and(|first| first <= missing)
                     && gap.end.is_none_or(|end| missing < end)
             };
-            let is_declared = ranges.iter().any(|gap| in_range(&gap))
+            let is_declared = ranges.iter().any(in_range)
                 || gaps.iter().any(|gap| gap.stream == RECORDING && (time..=later).contains(&gap.t_ns))
                 || take_one(&mut rows_lost);
             found.declared += u64::from(is_declared);

@@ -60,8 +60,12 @@ impl Lent {
 
     fn take_back(&mut self) -> Option<Box<[u8]>> {
         let Self { at, bytes } = std::mem::replace(self, Self::NONE);
-        // SAFETY: `at` is null or came from `Box::into_raw` of a slice of that length, and is given back once, here.
-        (!at.is_null()).then(|| unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(at, bytes)) })
+        if at.is_null() {
+            return None;
+        }
+        // SAFETY: `at` came from `Box::into_raw` of a slice of that length, and is given back once, here.
+        let memory = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(at, bytes)) };
+        Some(memory)
     }
 }
 
