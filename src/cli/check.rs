@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::config::Config;
-use crate::pipeline::RigHost;
+use crate::pipeline::{RigHost, recorded_streams};
+use crate::record::try_encoder;
 
-/// Checks the file, then everything it names that can be loaded without devices.
+/// Checks the file, then everything it names that can be loaded without devices, and the video encoder by one frame.
 pub(super) fn run(path: &Path) -> Result<ExitCode> {
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -17,8 +18,13 @@ pub(super) fn run(path: &Path) -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    if let Err(error) = RigHost::new(config.clone()) {
-        eprintln!("{}: 1 error\n  - {error}", path.display());
+    let host = RigHost::new(config.clone()).map(drop).map_err(|error| error.to_string());
+    let encoder = try_encoder(&config.record, &recorded_streams(&config).0).map_err(|error| error.to_string());
+    let problems: Vec<String> = [host, encoder].into_iter().filter_map(Result::err).collect();
+    if !problems.is_empty() {
+        let word = if problems.len() == 1 { "error" } else { "errors" };
+        eprintln!("{}: {} {word}", path.display(), problems.len());
+        problems.iter().for_each(|problem| eprintln!("  - {problem}"));
         return Ok(ExitCode::FAILURE);
     }
     println!(

@@ -65,12 +65,16 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     supervisor.run(&shutdown);
     pulse.end();
     drop(panel);
-    let recording = driver.join().map_err(|_| anyhow!("the demo's client panicked"))??;
-    judge(&recordings.join(recording))
+    let recorded = driver.join().map_err(|_| anyhow!("the demo's client panicked"))??;
+    let verdict = judge(&recordings.join(&recorded.name))?;
+    if !recorded.whole {
+        bail!("{} is sealed and judged above, but shorter than asked", recorded.name);
+    }
+    Ok(verdict)
 }
 
-/// Arms, records, marks and stops; returns the recording's name.
-fn drive(client: &Client, seconds: u32, end: &Shutdown) -> Result<String> {
+/// Arms, records, marks and stops.
+fn drive(client: &Client, seconds: u32, end: &Shutdown) -> Result<Recorded> {
     order(client, &Command::Arm)?;
     println!("demo: armed; recording {seconds} s");
     let request = StartRequest { subject: "twin".to_owned(), experiment: "demo".to_owned(), ..StartRequest::default() };
@@ -84,6 +88,10 @@ fn drive(client: &Client, seconds: u32, end: &Shutdown) -> Result<String> {
         if end.requested() {
             break;
         }
+        if let Some(cause) = ended_by_itself(client)? {
+            bar.finish_and_clear();
+            return Ok(cut_short(name, &cause));
+        }
         if second == seconds / 2 {
             order(client, &Command::Mark { text: "half time".to_owned() })?;
         }
@@ -91,10 +99,39 @@ fn drive(client: &Client, seconds: u32, end: &Shutdown) -> Result<String> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if !end.requested() {
-        order(client, &Command::Stop)?;
+    if !end.requested()
+        && let Err(refused) = order(client, &Command::Stop)
+    {
+        // It was ending by itself at that very moment.
+        let cause = ended_by_itself(client)?.ok_or(refused)?;
+        return Ok(cut_short(name, &cause));
     }
-    Ok(name)
+    Ok(Recorded { name, whole: true })
+}
+
+fn cut_short(name: String, cause: &str) -> Recorded {
+    println!("demo: the recording ended by itself before its time: {cause}");
+    Recorded { name, whole: false }
+}
+
+/// What the demo recorded.
+struct Recorded {
+    name: String,
+    /// Whether it lasted as long as was asked.
+    whole: bool,
+}
+
+/// Why nothing is recorded any more, as the event log tells it; `None` while it is.
+fn ended_by_itself(client: &Client) -> Result<Option<String>> {
+    let (_, state) = client.state()?;
+    if state.pointer("/standing/recording").is_some_and(|recording| !recording.is_null()) {
+        return Ok(None);
+    }
+    let (_, events) = client.events()?;
+    let lines = events.as_array().into_iter().flatten();
+    let errors = lines.filter(|line| line["level"] == "error").filter_map(|line| line["text"].as_str());
+    let cause = errors.last().map(|text| text.trim_start_matches("stopping the recording: ").to_owned());
+    Ok(Some(cause.unwrap_or_else(|| "see the event log".to_owned())))
 }
 
 fn order(client: &Client, command: &Command) -> Result<serde_json::Value> {

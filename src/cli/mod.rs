@@ -31,6 +31,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::prelude::*;
 
+use crate::telemetry::memory;
+
 /// Real-time closed-loop acquisition for a behaving rat and its virtual twin.
 #[derive(Debug, Parser)]
 #[command(name = "mimicd", version, about)]
@@ -93,6 +95,7 @@ enum Command {
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
+    memory::settle();
     let arguments = Arguments::parse();
     start_log();
     let done = match arguments.command {

@@ -59,6 +59,14 @@ impl Client {
         self.request("GET", "/api/v1/state", "")
     }
 
+    /// The event log, as `/api/v1/events` gives it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn events(&self) -> Result<(u16, Value), ClientError> {
+        self.request("GET", "/api/v1/events", "")
+    }
+
     /// Gives a command and waits for its acknowledgement: HTTP status (200 done, 409 refused by the rig) and body.
     ///
     /// # Errors

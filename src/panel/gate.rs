@@ -108,13 +108,17 @@ struct Bucket {
 
 impl Bucket {
     fn take(&mut self, now: Instant, per_second: f64, burst: f64) -> bool {
-        self.left = (self.left + now.duration_since(self.at).as_secs_f64() * per_second).min(burst);
-        self.at = now;
-        let fits = self.left >= 1.0;
+        let fits = self.has_one(now, per_second, burst);
         if fits {
             self.left -= 1.0;
         }
         fits
+    }
+
+    fn has_one(&mut self, now: Instant, per_second: f64, burst: f64) -> bool {
+        self.left = (self.left + now.duration_since(self.at).as_secs_f64() * per_second).min(burst);
+        self.at = now;
+        self.left >= 1.0
     }
 }
 
@@ -273,16 +277,19 @@ impl Gate {
         if climbs(request.uri().path()) {
             return Err(refuse(StatusCode::NOT_FOUND, "traversal", "there is nothing under this address"));
         }
+        let is_guess = self.tokens.is_some() && headers.contains_key(header::AUTHORIZATION);
+        // Asked before the token is looked at: after too many wrong ones even the right one has to wait.
+        if is_guess && !self.rate(from, |rate, now| rate.guesses.has_one(now, GUESSES_PER_SECOND, GUESSES_BURST)) {
+            return Err(refuse(StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", "wait a minute"));
+        }
         let role = self.role_of(headers);
+        if is_guess && role.is_none() {
+            self.rate(from, |rate, now| rate.guesses.take(now, GUESSES_PER_SECOND, GUESSES_BURST));
+        }
         if is_open(request.method(), request.uri().path()) {
             return Ok(role.unwrap_or(Role::Viewer));
         }
         let Some(role) = role else {
-            if headers.contains_key(header::AUTHORIZATION)
-                && !self.rate(from, |rate, now| rate.guesses.take(now, GUESSES_PER_SECOND, GUESSES_BURST))
-            {
-                return Err(refuse(StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", "wait a minute"));
-            }
             return Err(refuse(StatusCode::UNAUTHORIZED, "no_token", "sign in, or send Authorization: Bearer <token>"));
         };
         if role == Role::Viewer && !matches!(*request.method(), Method::GET | Method::HEAD) {

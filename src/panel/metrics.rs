@@ -57,7 +57,11 @@ fn rig_status(text: &mut Text, status: &RigStatus) {
     for counter in counters {
         let name = format!("{}_total", counter.name);
         if family != counter.name {
-            text.family(&name, "counter", "counted since the daemon started, by place and cause");
+            text.family(
+                &name,
+                "counter",
+                "counted since the daemon or, for what is the recorder's, the recording began; by place and cause",
+            );
             family = &counter.name;
         }
         text.value(&name, &[("place", &counter.place), ("cause", &counter.cause)], counter.value as f64);

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::export::{Format, Progress, Request, SubjectFacts, export};
 use crate::record::{Manifest, Stage, report, verify};
+use crate::telemetry::memory;
 
 /// What is asked of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -162,6 +163,8 @@ impl Library {
             state.verdicts.insert(name.to_owned(), adds_up);
         }
         state.jobs.insert(name.to_owned(), Job { kind, fraction: 1.0, done: true, message });
+        drop(state);
+        memory::give_back();
     }
 
     fn export(&self, name: &str, folder: &Path, format: Format) -> String {

@@ -246,7 +246,7 @@ impl ClosedLoop {
         self.ladder.act(self.clock.now());
         self.shared.counters.add(Cause::ActionRefused, acted.refused);
         self.record(set, at);
-        self.show.publish(&self.shared, set, at, &self.pose, &self.body, &self.step, &self.ladder, &acted);
+        self.show.publish(&self.shared, set, at, &self.pose, &self.body, &self.step, &mut self.ladder, &acted);
         self.ladder.end(self.clock.now());
         self.record_stages(set.trigger, at);
         true

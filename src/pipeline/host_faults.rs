@@ -18,6 +18,9 @@ pub(super) fn disk(truth: Option<&TruthLog>, clock: impl Fn() -> HostTime + Send
         if faults.disk_is_full(universe) {
             return Some(DiskFault::Full);
         }
+        if faults.disk_is_failing(universe) {
+            return Some(DiskFault::Failing);
+        }
         faults.disk_bytes_per_s(universe).map(|rate| DiskFault::Slow { bytes_per_s: rate as f64 })
     }))
 }

@@ -4,7 +4,7 @@ use mimicd_device::{HostTime, Span};
 
 use super::tables::LADDER;
 use crate::clock::host_now;
-use crate::telemetry::{LatencyHistogram, LatencySummary, Stage};
+use crate::telemetry::{LatencyHistogram, LatencySummary, RecentLatency, Stage};
 
 /// Where stage times come from.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ impl StageClock {
     }
 }
 
-/// The steps and stages of the present tick and the histograms of all.
+/// The steps and stages of the present tick and the distributions over the last seconds.
 #[derive(Debug)]
 pub struct Ladder {
     mid_exposure: Option<HostTime>,
@@ -40,7 +40,8 @@ pub struct Ladder {
     last: HostTime,
     steps: [Option<Span>; LADDER.len()],
     stages: [Option<Span>; Stage::ALL.len()],
-    histograms: Vec<LatencyHistogram>,
+    recent: Vec<RecentLatency>,
+    scratch: LatencyHistogram,
 }
 
 impl Ladder {
@@ -52,7 +53,8 @@ impl Ladder {
             last: HostTime::ZERO,
             steps: [None; LADDER.len()],
             stages: [None; Stage::ALL.len()],
-            histograms: Stage::ALL.iter().map(|_| LatencyHistogram::new()).collect(),
+            recent: Stage::ALL.iter().map(|_| RecentLatency::default()).collect(),
+            scratch: LatencyHistogram::new(),
         }
     }
 
@@ -124,9 +126,9 @@ impl Ladder {
         &self.stages
     }
 
-    /// Distribution of a stage.
-    pub fn summary(&self, stage: Stage) -> LatencySummary {
-        self.histograms[stage as usize].summary()
+    /// Distribution of a stage over the last seconds.
+    pub fn summary(&mut self, stage: Stage) -> LatencySummary {
+        self.recent[stage as usize].summary(&mut self.scratch)
     }
 
     /// Camera to action of the present tick.
@@ -140,7 +142,7 @@ impl Ladder {
 
     fn note(&mut self, stage: Stage, spent: Span) {
         self.stages[stage as usize] = Some(spent);
-        self.histograms[stage as usize].add(spent);
+        self.recent[stage as usize].add(spent);
     }
 }
 

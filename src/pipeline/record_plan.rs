@@ -9,7 +9,7 @@ use super::shared::Shared;
 use super::tables::{TableShapes, schemas};
 use super::{Level, Notice, PreflightCheck, RigError, StartRequest, Verdict, host_faults};
 use crate::config::Config;
-use crate::record::{ArrayInfo, CameraInfo, Catalog, RecordDisk, Recorder, RecordingInfo, TableSchema};
+use crate::record::{ArrayInfo, CameraInfo, Catalog, RecordDisk, Recorder, RecordingInfo, TableSchema, try_encoder};
 
 /// How far ahead of the newest trigger a recording starts or ends, so that every thread hears of it in time.
 pub(super) const LEAD_TRIGGERS: u64 = 15;
@@ -100,6 +100,15 @@ impl<'a> RecordPlan<'a> {
         let (cameras, arrays) = streams(self.config);
         (self.tables.clone(), cameras, arrays)
     }
+}
+
+/// Whether the encoder takes the cameras' frames.
+pub(super) fn video_check(config: &Config) -> PreflightCheck {
+    let (verdict, detail) = match try_encoder(&config.record, &streams(config).0) {
+        Ok(()) => (Verdict::Pass, "the encoder takes the cameras' frames".to_owned()),
+        Err(error) => (Verdict::Fail, error.to_string()),
+    };
+    PreflightCheck { name: "video".to_owned(), verdict, detail }
 }
 
 /// Cameras and arrays of a rig, as a recording knows them.

@@ -22,8 +22,8 @@ use super::host_faults;
 use super::open::open;
 use super::preflight::Preflight;
 use super::preview::{PreviewThread, Previews};
-use super::record_plan::{LEAD_TRIGGERS, RecordPlan};
-use super::rig_status::{self, Space};
+use super::record_plan::{self, LEAD_TRIGGERS, RecordPlan};
+use super::rig_status::{self, Space, Trouble};
 use super::shared::Shared;
 use super::signals::SignalShape;
 use super::spike_worker::SpikeControl;
@@ -32,7 +32,9 @@ use super::tables::TableIds;
 use super::threads::Threads;
 use super::truth::TruthWriter;
 use super::view::{HostStatus, View};
-use super::{Command, Level, Notice, PreflightReport, RecordingStarted, Rig, RigError, SealSummary, StartRequest};
+use super::{
+    Command, Level, Notice, PreflightReport, RecordingStarted, Rig, RigError, SealSummary, StartRequest, Verdict,
+};
 use crate::body::BodyStage;
 use crate::clock::host_now;
 use crate::config::Config;
@@ -41,6 +43,7 @@ use crate::imitation::ImitationStage;
 use crate::pose::PoseStage;
 use crate::record::{Recorder, verify};
 use crate::spikes::SpikeStage;
+use crate::telemetry::memory;
 
 /// A rig made of a checked config.
 pub struct RigHost {
@@ -71,6 +74,7 @@ struct Recording {
     name: String,
     from: u64,
     begun: Instant,
+    trouble: Trouble,
 }
 
 impl Armed {
@@ -196,7 +200,8 @@ impl RigHost {
         recorder.note("signals", serde_json::to_value(&armed.signals).map_err(RigError::of)?);
         let name = recorder.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         shared.clock.set_recording_from(Some(from));
-        let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun: Instant::now() };
+        let (begun, trouble) = (Instant::now(), Trouble::default());
+        let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun, trouble };
         if let Some(truth) = truth {
             let lane = recording.recorder.lane("truth");
             let writer = TruthWriter::new(&recording.recorder, lane, truth, armed.train, &config, &shared)
@@ -243,6 +248,7 @@ impl RigHost {
         let report = recording.recorder.seal().map_err(RigError::of)?;
         shared.clock.set_recording_from(None);
         let verified = verify(&report.folder).map_err(RigError::of)?;
+        memory::give_back();
         Ok(SealSummary {
             name: recording.name,
             seconds,
@@ -260,18 +266,11 @@ impl RigHost {
         if let Some(armed) = &mut self.armed {
             armed.write_truth();
             rig_status::of_threads(&mut host, &armed.threads, self.config.rig.real_time);
-            recording = armed.recording.as_ref();
+            recording = armed.recording.as_mut();
         }
         match recording {
-            Some(recording) => {
-                let margin_bytes = self.config.record.disk_margin_bytes;
-                rig_status::of_recording(
-                    &mut host,
-                    &recording.name,
-                    recording.begun,
-                    &recording.recorder,
-                    margin_bytes,
-                );
+            Some(Recording { recorder, name, begun, trouble, .. }) => {
+                rig_status::of_recording(&mut host, name, *begun, recorder, &self.config, trouble);
             }
             None => self.space.look(&mut host, &self.config),
         }
@@ -281,13 +280,19 @@ impl RigHost {
 
 impl Rig for RigHost {
     fn arm(&mut self) -> Result<PreflightReport, RigError> {
+        let video = record_plan::video_check(&self.config);
+        if video.verdict == Verdict::Fail {
+            // Before a device is touched.
+            return Ok(PreflightReport { checks: vec![video] });
+        }
         let mut armed = self.build()?;
         let names: Vec<String> = self.config.cameras.iter().map(|camera| camera.name.clone()).collect();
         let mut preflight = Preflight::new(&names, trigger_plan(&self.config));
         preflight.run(&mut armed.threads);
         let mut report = preflight.into_report();
         let (truth, wanted) = (armed.truth.as_ref(), self.truth_wanted);
-        report.checks.push(RecordPlan::new(&self.config, &armed.shapes, truth, wanted, host_now).disk_check());
+        let plan = RecordPlan::new(&self.config, &armed.shapes, truth, wanted, host_now);
+        report.checks.extend([plan.disk_check(), video]);
         armed.train = usize::from(armed.truth.is_some());
         if report.passed() {
             self.view.set_shared(Some(Arc::clone(&armed.threads.shared)));

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use super::record_plan::streams;
 use super::threads::Threads;
 use super::view::HostStatus;
-use super::{Degradation, RecordingProgress};
-use crate::config::Config;
-use crate::record::{DiskState, Recorder, RecorderHealth};
+use super::{Counter, Degradation, RecordingProgress};
+use crate::config::{CameraConfig, Config};
+use crate::record::{DiskState, Recorder, RecorderHealth, VideoHealth};
 
 /// How often the disk is looked at while nothing is recorded.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long trouble is shown after its last sign.
+const SHOWN_FOR: Duration = Duration::from_secs(10);
 
 /// What the disk would hold, while nothing is recorded.
 #[derive(Debug, Default)]
@@ -47,8 +50,15 @@ pub(super) fn of_threads(host: &mut HostStatus, threads: &Threads, wants_real_ti
     }
 }
 
-/// The recording in progress and its disk.
-pub(super) fn of_recording(host: &mut HostStatus, name: &str, begun: Instant, recorder: &Recorder, margin_bytes: u64) {
+/// The recording in progress, its disk and its videos.
+pub(super) fn of_recording(
+    host: &mut HostStatus,
+    name: &str,
+    begun: Instant,
+    recorder: &Recorder,
+    config: &Config,
+    trouble: &mut Trouble,
+) {
     let health = recorder.health();
     host.recording = Some(RecordingProgress {
         name: name.to_owned(),
@@ -59,15 +69,98 @@ pub(super) fn of_recording(host: &mut HostStatus, name: &str, begun: Instant, re
     });
     host.disk_free_bytes = health.free_bytes;
     host.disk_left_secs = health.seconds_left;
-    if health.disk != DiskState::Normal {
-        let message = format!("disk: {:?}; the recording goes on from memory while it can", health.disk);
+    let now = Instant::now();
+    trouble.disk.see(now, disk_trouble(&health));
+    if let Some(message) = trouble.disk.shown(now) {
         host.degraded.push(Degradation { code: "disk".to_owned(), message });
     }
-    host.must_stop = cause_to_stop(&health, margin_bytes);
+    trouble.videos(host, &config.cameras, &health.videos, now);
+    count_losses(host, &config.cameras, &health);
+    host.must_stop = cause_to_stop(&health, config.record.disk_margin_bytes);
+}
+
+fn disk_trouble(health: &RecorderHealth) -> Option<String> {
+    let kept = format!("{} MB wait in memory; what finds no room there is declared", health.buffers_waiting);
+    match health.disk {
+        DiskState::Normal => None,
+        DiskState::Slow => Some(format!("the disk does not keep up: {kept}")),
+        DiskState::NearlyFull => {
+            Some("the disk is nearly full: the recording is ended while it can still be sealed".into())
+        }
+        DiskState::Full => Some(format!("the disk is full: {kept}")),
+        DiskState::Failing => Some(format!("the disk answers with input/output errors and is tried again: {kept}")),
+    }
+}
+
+fn count_losses(host: &mut HostStatus, cameras: &[CameraConfig], health: &RecorderHealth) {
+    let mut count = |name: &str, place: &str, cause: &str, value: u64| {
+        let [name, place, cause] = [name, place, cause].map(str::to_owned);
+        host.counters.push(Counter { name, place, cause, value, harm: true });
+    };
+    for lane in &health.lanes {
+        count("recorder_lost", &lane.name, "lane_full", lane.lost);
+    }
+    for (camera, video) in cameras.iter().zip(&health.videos) {
+        count("video_frames_refused", &camera.name, "video_queue_full", video.refused);
+        count("encoder_deaths", &camera.name, "encoder_died", video.deaths);
+    }
+}
+
+/// A condition and when it was last seen: what comes and goes within moments is one condition, not a flood of lines.
+#[derive(Clone, Debug, Default)]
+struct Shown(Option<(Instant, String)>);
+
+impl Shown {
+    fn see(&mut self, now: Instant, message: Option<String>) {
+        if let Some(message) = message {
+            self.0 = Some((now, message));
+        }
+    }
+
+    fn shown(&self, now: Instant) -> Option<String> {
+        let (at, message) = self.0.as_ref()?;
+        (now.duration_since(*at) < SHOWN_FOR).then(|| message.clone())
+    }
+}
+
+/// What befell the recording lately.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    disk: Shown,
+    seen: Vec<VideoHealth>,
+    videos: Vec<Shown>,
+}
+
+impl Trouble {
+    fn videos(&mut self, host: &mut HostStatus, cameras: &[CameraConfig], videos: &[VideoHealth], now: Instant) {
+        self.seen.resize(videos.len(), VideoHealth::default());
+        self.videos.resize(videos.len(), Shown::default());
+        let known = self.seen.iter_mut().zip(&mut self.videos);
+        for ((camera, video), (seen, trouble)) in cameras.iter().zip(videos).zip(known) {
+            let name = &camera.name;
+            let message = if video.deaths > seen.deaths {
+                let text = "its video goes on in a new file, and the frames between are declared";
+                Some(format!("the encoder of camera {name} ended by itself: {text}"))
+            } else if video.refused > seen.refused {
+                let text = "some frames are in no video; their rows are there, and each is declared";
+                Some(format!("the encoder of camera {name} does not keep up: {text}"))
+            } else {
+                None
+            };
+            *seen = *video;
+            trouble.see(now, message);
+            if let Some(message) = trouble.shown(now) {
+                host.degraded.push(Degradation { code: format!("video.{name}"), message });
+            }
+        }
+    }
 }
 
 /// Why the recording has to end while it can still be sealed.
 fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
+    if !health.asks_to_stop() {
+        return None;
+    }
     match health.disk {
         DiskState::Normal | DiskState::Slow => None,
         DiskState::NearlyFull => {
@@ -77,6 +170,36 @@ fn cause_to_stop(health: &RecorderHealth, margin_bytes: u64) -> Option<String> {
             ))
         }
         DiskState::Full => Some(format!("the disk is full: a write was refused with {} bytes free", health.free_bytes)),
-        DiskState::Failing => Some("the disk reports input/output errors; see the system's log".to_owned()),
+        DiskState::Failing => Some(format!(
+            "the disk has answered with input/output errors for {:.1} s; see the system's log",
+            health.refused_for.as_secs_f64()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoders_death_is_shown_for_a_while() {
+        let config = Config::load(std::path::Path::new("configs/twin.toml")).expect("the preset loads");
+        let mut trouble = Trouble::default();
+        let begun = Instant::now();
+        let mut shown = |deaths: u64, refused: u64, at_s: u64| {
+            let mut host = HostStatus::default();
+            let videos = [VideoHealth::default(), VideoHealth { frames: 9, refused, deaths }];
+            trouble.videos(&mut host, &config.cameras, &videos, begun + Duration::from_secs(at_s));
+            host.degraded
+                .into_iter()
+                .map(|degraded| format!("{}: {}", degraded.code, degraded.message))
+                .collect::<Vec<_>>()
+        };
+        assert!(shown(0, 0, 0).is_empty());
+        let died = shown(1, 0, 1);
+        assert!(died.len() == 1 && died[0].starts_with("video.cam2: the encoder of camera cam2 ended"), "{died:?}");
+        assert_eq!(shown(1, 0, 5), died);
+        assert!(shown(1, 0, 12).is_empty());
+        assert!(shown(1, 3, 13)[0].contains("does not keep up"));
     }
 }

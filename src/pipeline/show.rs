@@ -16,7 +16,7 @@ use crate::geometry::{Calibration, CameraModel};
 use crate::imitation::ImitationStep;
 use crate::pose::{CameraWatch, PoseEstimate, ViewEstimate};
 use crate::stream::FrameSet;
-use crate::telemetry::Stage;
+use crate::telemetry::{RECENT_TICKS, Stage};
 
 /// One of so many ticks is shown.
 const SHOW_EVERY: u64 = 2;
@@ -27,7 +27,8 @@ pub struct Show {
     reprojected_px: Vec<Vec<[f32; 2]>>,
     residuals_px: Vec<f32>,
     watch: CameraWatch,
-    buckets: Vec<u64>,
+    /// Camera-to-action counts of the window that fills and of the one before.
+    buckets: [Vec<u64>; 2],
     ticks: u64,
     resets: u64,
     decisions: u64,
@@ -42,7 +43,7 @@ impl Show {
             reprojected_px: vec![vec![[f32::NAN; 2]; keypoints]; cameras.len()],
             residuals_px: vec![f32::NAN; cameras.len()],
             watch: CameraWatch::new(cameras.iter().map(|camera| camera.width_px)),
-            buckets: vec![0; LATENCY_EDGES_MICROS.len() + 1],
+            buckets: [(); 2].map(|()| vec![0; LATENCY_EDGES_MICROS.len() + 1]),
             cameras,
             ticks: 0,
             resets: 0,
@@ -99,7 +100,7 @@ impl Show {
         pose: &PoseEstimate,
         body: &BodyState,
         step: &ImitationStep,
-        ladder: &Ladder,
+        ladder: &mut Ladder,
         acted: &Acted,
     ) {
         self.ticks += 1;
@@ -108,8 +109,12 @@ impl Show {
             self.resets += 1;
             self.reset_reason = reason.as_str();
         }
+        if self.ticks.is_multiple_of(RECENT_TICKS) {
+            self.buckets.swap(0, 1);
+            self.buckets[0].fill(0);
+        }
         if let Some(latency) = ladder.camera_to_action() {
-            self.buckets[bucket(latency)] += 1;
+            self.buckets[0][bucket(latency)] += 1;
         }
         if !self.ticks.is_multiple_of(SHOW_EVERY) {
             return;
@@ -128,7 +133,10 @@ impl Show {
             show_body(snapshot, body);
             self.show_imitation(snapshot, step);
             show_stage(snapshot, ladder, self.ticks as usize / SHOW_EVERY as usize);
-            snapshot.latency_buckets.clone_from(&self.buckets);
+            let [filling, full] = &self.buckets;
+            for (shown, (a, b)) in snapshot.latency_buckets.iter_mut().zip(filling.iter().zip(full)) {
+                *shown = a + b;
+            }
         });
     }
 
@@ -198,7 +206,7 @@ fn show_body(snapshot: &mut Snapshot, body: &BodyState) {
 }
 
 /// One stage a tick, in turn: a quantile walks a histogram of some thousand buckets.
-fn show_stage(snapshot: &mut Snapshot, ladder: &Ladder, turn: usize) {
+fn show_stage(snapshot: &mut Snapshot, ladder: &mut Ladder, turn: usize) {
     let stage = Stage::ALL[turn % Stage::ALL.len()];
     let summary = ladder.summary(stage);
     if let Some(live) = snapshot.stages.get_mut(stage as usize) {

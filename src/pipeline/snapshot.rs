@@ -128,9 +128,10 @@ pub struct Snapshot {
     pub arrays: Vec<ArrayLive>,
     /// The latest spikes.
     pub spikes: SpikeRing,
-    /// Latency of each stage, in [`RigInfo::stages`] order.
+    /// Latency of each stage over the last ten to twenty seconds, in [`RigInfo::stages`] order.
     pub stages: Vec<LatencyLive>,
-    /// Camera-to-action counts per bucket of [`RigInfo::latency_edges_micros`], plus one open bucket.
+    /// Camera-to-action counts of the last ten to twenty seconds, per bucket of [`RigInfo::latency_edges_micros`], plus one
+    /// open bucket.
     pub latency_buckets: Vec<u64>,
     /// Clock maps, in [`RigInfo::clocks`] order.
     pub clocks: Vec<ClockLive>,

@@ -94,7 +94,7 @@ impl TruthWriter {
         shared: &Arc<Shared>,
     ) -> Result<Self, RecordError> {
         let arrays = config.arrays.len();
-        let spikes_seen = (0..arrays).map(|array| truth.spikes(ArrayIndex(array as u8), 0).len()).collect();
+        let spikes_seen = (0..arrays).map(|array| truth.spike_count(ArrayIndex(array as u8))).collect();
         Ok(Self {
             pose: recorder.table("truth_pose")?,
             frames: recorder.table("truth_frames")?,

@@ -20,6 +20,8 @@ use crate::telemetry::Cause;
 pub struct HostStatus {
     /// Conditions that the host knows of (real time refused, disk).
     pub degraded: Vec<Degradation>,
+    /// Losses of the recording in progress, by place and cause.
+    pub counters: Vec<Counter>,
     /// The recording in progress.
     pub recording: Option<RecordingProgress>,
     /// Free space where recordings go.
@@ -152,6 +154,7 @@ impl RigView for View {
     fn status(&self) -> RigStatus {
         let host = lock(&self.host).clone();
         let mut status = RigStatus {
+            counters: host.counters,
             degraded: host.degraded,
             recording: host.recording,
             disk_free_bytes: host.disk_free_bytes,

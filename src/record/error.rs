@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::VideoCodec;
+
 /// A failure of the recorder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,12 +63,28 @@ pub enum RecordError {
         reason: String,
     },
     /// The encoder program could not be started. Install ffmpeg or set `record.video = "none"`.
-    #[error("encoder {program:?}: {reason}")]
+    #[error(
+        "encoder {program:?}: {reason}; install ffmpeg (ffprobe comes with it) or set record.video = \"raw\" or \"none\""
+    )]
     Encoder {
         /// The program.
         program: String,
         /// What the system said.
         reason: io::Error,
+    },
+    /// The encoder program does not encode as asked. Install an ffmpeg that has the encoder, or choose another `record.video`.
+    #[error("{program:?} cannot encode {width_px}x{height_px} for record.video = \"{}\" ({said}); expected an ffmpeg with that encoder{}", word(*video), hardware(*video))]
+    EncoderRefuses {
+        /// The program.
+        program: String,
+        /// What was asked for.
+        video: VideoCodec,
+        /// Width of the camera's frames.
+        width_px: u32,
+        /// Height of the camera's frames.
+        height_px: u32,
+        /// What it said.
+        said: String,
     },
     /// A recorder thread ended before its time; what it said is in the log.
     #[error("recorder thread {thread} ended unexpectedly")]
@@ -74,6 +92,25 @@ pub enum RecordError {
         /// Which.
         thread: &'static str,
     },
+}
+
+/// The codec as the config spells it.
+const fn word(video: VideoCodec) -> &'static str {
+    match video {
+        VideoCodec::X264 => "x264",
+        VideoCodec::Ffv1 => "ffv1",
+        VideoCodec::Nvenc => "nvenc",
+        VideoCodec::Raw => "raw",
+        VideoCodec::None => "none",
+    }
+}
+
+const fn hardware(video: VideoCodec) -> &'static str {
+    if matches!(video, VideoCodec::Nvenc) {
+        " and an NVIDIA GPU with its driver; x264 and ffv1 need none"
+    } else {
+        ", or record.video = \"raw\" or \"none\""
+    }
 }
 
 impl RecordError {

@@ -1,6 +1,7 @@
 //! How the recorder is doing, for the panel and the supervisor: atomics written by its threads, read by anyone.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -22,17 +23,13 @@ pub enum DiskState {
     NearlyFull = 2,
     /// The system refused to write for want of space. Data waits in memory until its bound.
     Full = 3,
-    /// The system reported an input/output error. Writing is tried again; data waits in memory until its bound.
+    /// The system reported an input/output error. Writing is tried again; data waits in memory until its bound. A hiccup passes;
+    /// after [`FAILING_MAX`](RecorderHealth::FAILING_MAX) stop the recording.
     Failing = 4,
 }
 
 impl DiskState {
     const ALL: [Self; 5] = [Self::Normal, Self::Slow, Self::NearlyFull, Self::Full, Self::Failing];
-
-    /// Whether the recording should be stopped now, while it can still be sealed.
-    pub const fn asks_to_stop(self) -> bool {
-        matches!(self, Self::NearlyFull | Self::Full | Self::Failing)
-    }
 
     pub(super) fn of_error(error: &std::io::Error) -> Self {
         match error.kind() {
@@ -43,7 +40,7 @@ impl DiskState {
 }
 
 /// One camera's video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VideoHealth {
     /// Frames given to the encoder.
     pub frames: u64,
@@ -81,17 +78,32 @@ pub struct RecorderHealth {
     pub journal_bytes: u64,
     /// Megabyte buffers that wait for the disk.
     pub buffers_waiting: u64,
+    /// How long the disk has refused to write or to sync by now, without a success between.
+    pub refused_for: Duration,
     /// Longest sync so far, ms.
     pub sync_millis_max: f64,
     /// Epochs sealed in this run.
     pub epochs_sealed: u64,
-    /// Sealing while recording has stopped; the journal keeps everything and the end of the recording seals it.
+    /// The disk refused a sealed part, which is tried again; the journal keeps everything meanwhile.
     pub sealing_stopped: bool,
     /// One entry a camera that has a video.
     pub videos: Vec<VideoHealth>,
 }
 
 impl RecorderHealth {
+    /// Input/output errors that last so long are no hiccup. What comes meanwhile (31 MB from two arrays of 128 channels) fits
+    /// twice into the default `record.journal_buffer_mib`.
+    pub const FAILING_MAX: Duration = Duration::from_secs(2);
+
+    /// Whether the recording should be stopped now, while it can still be sealed.
+    pub fn asks_to_stop(&self) -> bool {
+        match self.disk {
+            DiskState::Normal | DiskState::Slow => false,
+            DiskState::NearlyFull | DiskState::Full => true,
+            DiskState::Failing => self.refused_for >= Self::FAILING_MAX,
+        }
+    }
+
     /// Items lost by all lanes.
     pub fn lost(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.lost).sum()
@@ -110,6 +122,8 @@ pub(super) struct Shared {
     /// Journal that is not sealed yet: sealing it needs room beside it.
     pub(super) unsealed_bytes: AtomicU64,
     pub(super) buffers_waiting: AtomicU64,
+    pub(super) write_refused_nanos: AtomicU64,
+    pub(super) sync_refused_nanos: AtomicU64,
     pub(super) sync_nanos_max: AtomicU64,
     pub(super) epochs_sealed: AtomicU64,
     pub(super) sealing_stopped: AtomicBool,
@@ -171,6 +185,7 @@ impl Shared {
             lanes,
             journal_bytes: load(&self.journal_bytes),
             buffers_waiting: load(&self.buffers_waiting),
+            refused_for: Duration::from_nanos(load(&self.write_refused_nanos).max(load(&self.sync_refused_nanos))),
             sync_millis_max: load(&self.sync_nanos_max) as f64 * 1e-6,
             epochs_sealed: load(&self.epochs_sealed),
             sealing_stopped: self.sealing_stopped.load(Ordering::Relaxed),

@@ -26,6 +26,7 @@ mod recover;
 mod report;
 pub mod schema;
 mod seal;
+mod seal_loop;
 mod table_file;
 pub mod tables;
 #[cfg(test)]
@@ -53,4 +54,4 @@ pub use table_file::{KeypointRows, TableFile, keypoint_rows};
 pub use verify::{
     ArrayAccount, CameraAccount, ColumnStats, Percentiles, TriggerAccount, VerifyReport, VideoAccount, verify,
 };
-pub use video::{count_frames, raw_video_arguments};
+pub use video::{count_frames, raw_video_arguments, try_encoder};

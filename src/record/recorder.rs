@@ -29,7 +29,8 @@ use super::manifest::{MANIFEST, Manifest, RecordingInfo, RunEntry, Stage};
 use super::origin::{ArrayOrigin, Origin};
 use super::recover::{newest_ns, newest_trigger, recover_held, seal_rest};
 use super::schema::TableSchema;
-use super::seal::{Sealer, lock};
+use super::seal::lock;
+use super::seal_loop::SealLoop;
 use super::video::{Feeder, keep_durable};
 use crate::config::{RecordConfig, VideoCodec};
 
@@ -60,7 +61,9 @@ pub struct Recorder {
 struct Threads {
     collector: JoinHandle<Result<(), RecordError>>,
     journal: JoinHandle<Result<(), RecordError>>,
-    sealer: JoinHandle<Result<(), RecordError>>,
+    sealer: JoinHandle<Option<SealLoop>>,
+    /// Dropped: the sealer hands its work over.
+    polite: Sender<()>,
     sync: JoinHandle<()>,
     videos: Option<JoinHandle<()>>,
     stop: Arc<Stop>,
@@ -309,8 +312,9 @@ impl Recorder {
     pub fn seal(self) -> Result<SealReport, RecordError> {
         let began = Instant::now();
         let lost = self.health().lost();
-        let Threads { collector, journal, sealer, sync, videos, stop } = self.threads;
+        let Threads { collector, journal, sealer, polite, sync, videos, stop } = self.threads;
         self.commands.send(Command::Stop).ok(); // A collector that is gone is reported by its join.
+        let sealer = hurry(sealer, polite)?;
         let collected = collector.join().map_err(|_| RecordError::ThreadEnded { thread: "collector" });
         stop.videos.store(true, Ordering::Release);
         let videos =
@@ -419,7 +423,6 @@ impl Parts<'_> {
         let reserve_bytes = 16 << 20;
         let files = JournalFiles::new(Arc::clone(self.disk), self.folder, reserve_bytes);
         let unsynced = files.unsynced();
-        let sealer = Sealer::new(Arc::clone(self.disk), self.folder, Arc::clone(self.manifest));
 
         let (health, halt) = (Arc::clone(self.health), Arc::clone(&stop));
         let pace = Pace { slow: 5 * self.flush(), backlog: self.config.journal_buffer_mib / 2 };
@@ -428,8 +431,10 @@ impl Parts<'_> {
             run_journal(files, &todo, &recycle, &ready, &health, &halt, pace)
                 .map_err(|error| RecordError::file(&journal_folder(&folder), "write", error))
         })?;
-        let health = Arc::clone(self.health);
-        let sealer = spawn("rec-sealer", move || run_sealer(sealer, &sealing, &health))?;
+        let (polite, until) = unbounded();
+        let (disk, manifest) = (Arc::clone(self.disk), Arc::clone(self.manifest));
+        let sealing = SealLoop::new(disk, self.folder.to_owned(), manifest, Arc::clone(self.health), sealing);
+        let sealer = spawn("rec-sealer", move || sealing.run_politely(&until))?;
         let watch = Watch {
             disk: Arc::clone(self.disk),
             folder: self.folder.to_owned(),
@@ -442,7 +447,7 @@ impl Parts<'_> {
         let collector = spawn("rec-collector", move || collector.run())?;
         let has_videos = self.config.video != VideoCodec::None;
         let videos = has_videos.then(|| keep_durable(self.folder, &stop.videos)).transpose()?;
-        Ok(Threads { collector, journal, sealer, sync, videos, stop })
+        Ok(Threads { collector, journal, sealer, polite, sync, videos, stop })
     }
 }
 
@@ -481,11 +486,13 @@ fn run_journal(
         let began = Instant::now();
         while let Err(error) = files.step(&step, &mut done) {
             health.set_write_state(DiskState::of_error(&error));
+            health.write_refused_nanos.store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
             if stop.give_up.load(Ordering::Acquire) {
                 return Err(error);
             }
             std::thread::sleep(RETRY);
         }
+        health.write_refused_nanos.store(0, Ordering::Relaxed);
         let is_slow = began.elapsed() > pace.slow || todo.len() > pace.backlog;
         health.set_write_state(if is_slow { DiskState::Slow } else { DiskState::Normal });
         for item in done.drain(..) {
@@ -501,28 +508,15 @@ fn run_journal(
     Ok(())
 }
 
-/// Seals segments as they become complete.
-fn run_sealer(mut sealer: Sealer, ready: &Receiver<JournalReady>, health: &Shared) -> Result<(), RecordError> {
-    // Below the threads that take data in; a refusal changes nothing but politeness.
-    rustix::process::setpriority_process(Some(rustix::thread::gettid()), 5).ok();
-    let mut epoch_bytes = 0;
-    for item in ready {
-        let done = match item {
-            JournalReady::Segment(path) => {
-                epoch_bytes += std::fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or(0);
-                sealer.segment(&path)
-            }
-            JournalReady::Epoch(epoch) => sealer.end_epoch(epoch).map(|()| {
-                health.epochs_sealed.fetch_add(1, Ordering::Relaxed);
-                health.unsealed_bytes.fetch_sub(std::mem::take(&mut epoch_bytes), Ordering::Relaxed);
-            }),
-        };
-        if done.is_err() {
-            health.sealing_stopped.store(true, Ordering::Relaxed);
-            return done;
-        }
-    }
-    Ok(())
+/// Lets a thread of ordinary priority go on with the sealing: now someone waits for it. A thread cannot raise its own priority
+/// again without privileges.
+fn hurry(
+    sealer: JoinHandle<Option<SealLoop>>,
+    polite: Sender<()>,
+) -> Result<JoinHandle<Result<(), RecordError>>, RecordError> {
+    drop(polite);
+    let rest = sealer.join().map_err(|_| RecordError::ThreadEnded { thread: "sealer" })?;
+    spawn("rec-sealer", move || rest.map_or(Ok(()), SealLoop::run))
 }
 
 /// Syncs the journal and watches the free space.
@@ -539,10 +533,11 @@ impl Watch {
         let began = Instant::now();
         let free_at_start = self.health.free_bytes.load(Ordering::Relaxed);
         let mut looked = began;
+        let mut synced = began;
         loop {
             let now = Instant::now();
             let is_last = stop.sync.load(Ordering::Acquire);
-            self.sync(unsynced, now);
+            self.sync(unsynced, now, &mut synced);
             if now.duration_since(looked) >= SPACE_EVERY {
                 looked = now;
                 self.look_at_space(free_at_start, now.duration_since(began));
@@ -554,9 +549,14 @@ impl Watch {
         }
     }
 
-    fn sync(&self, unsynced: &Unsynced, began: Instant) {
+    fn sync(&self, unsynced: &Unsynced, began: Instant, last: &mut Instant) {
         let result = unsynced.sync(&*self.disk, &self.folder);
         let took = began.elapsed();
+        if result.is_ok() {
+            *last = Instant::now();
+        }
+        let refused = if result.is_err() { last.elapsed() } else { Duration::ZERO };
+        self.health.sync_refused_nanos.store(refused.as_nanos() as u64, Ordering::Relaxed);
         self.health.sync_nanos_max.fetch_max(took.as_nanos() as u64, Ordering::Relaxed);
         self.health.set_sync_state(match result {
             Err(error) => DiskState::of_error(&error),

@@ -79,10 +79,10 @@ fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
     let steps = recorder.table("steps").expect("the table is there");
     let mut lane = recorder.lane("trouble");
     let (mut states, mut calm, mut in_trouble) = (Vec::new(), Vec::new(), Vec::new());
-    let began = Instant::now();
     let (from, until) = (Duration::from_secs(1), Duration::from_secs(1) + length);
     let end = until + Duration::from_secs(1);
     let blocks: Vec<_> = (0..(end.as_millis() / STEP.as_millis()) as u64).map(block).collect();
+    let began = Instant::now();
     for (step, block) in (0_i64..).zip(blocks) {
         let elapsed = STEP * step as u32;
         std::thread::sleep(elapsed.saturating_sub(began.elapsed()));

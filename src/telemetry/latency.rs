@@ -130,6 +130,36 @@ impl Default for LatencyHistogram {
     }
 }
 
+/// Ticks after which a window of [`RecentLatency`] is full: 10 s at 50 Hz.
+pub const RECENT_TICKS: u64 = 500;
+
+/// Latencies of the last [`RECENT_TICKS`] to twice as many: what a live view shows must not be what was hours ago.
+#[derive(Clone, Debug, Default)]
+pub struct RecentLatency {
+    filling: LatencyHistogram,
+    full: LatencyHistogram,
+}
+
+impl RecentLatency {
+    /// Counts one latency.
+    pub fn add(&mut self, latency: Span) {
+        if self.filling.micros.len() >= RECENT_TICKS {
+            std::mem::swap(&mut self.filling, &mut self.full);
+            self.filling.clear();
+        }
+        self.filling.add(latency);
+    }
+
+    /// The distribution in numbers; `scratch` is overwritten.
+    pub fn summary(&self, scratch: &mut LatencyHistogram) -> LatencySummary {
+        scratch.clear();
+        for part in [&self.filling, &self.full] {
+            scratch.micros.add(&part.micros).expect("all have the same constant bounds");
+        }
+        scratch.summary()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +181,18 @@ mod tests {
         assert_eq!(summary.count, 1_001);
         assert!((summary.p50_ms - 5.0).abs() < 0.06 && (summary.p99_ms - 9.9).abs() < 0.12);
         assert!((summary.max_ms - 10.0).abs() < 0.12);
+    }
+
+    #[test]
+    fn what_was_long_ago_is_forgotten() {
+        let (mut recent, mut scratch) = (RecentLatency::default(), LatencyHistogram::new());
+        (0..RECENT_TICKS).for_each(|_| recent.add(Span::from_millis(90)));
+        assert_eq!(recent.summary(&mut scratch).count, RECENT_TICKS);
+        (0..RECENT_TICKS).for_each(|_| recent.add(Span::from_millis(5)));
+        assert!(recent.summary(&mut scratch).max_ms > 80.0, "still within two windows");
+        recent.add(Span::from_millis(5));
+        let summary = recent.summary(&mut scratch);
+        assert_eq!(summary.count, RECENT_TICKS + 1);
+        assert!(summary.max_ms < 6.0, "{summary:?}");
     }
 }

@@ -229,6 +229,18 @@ fn guessing_tokens_is_slowed_down() {
         .map(|n| bench.send("POST", "/api/v1/session", &[], &format!(r#"{{"token":"guess-{n}"}}"#)).status)
         .collect();
     assert!(statuses.contains(&401) && statuses[15..].iter().all(|&status| status == 429), "{statuses:?}");
+    let other = Bench::with(guarded(&folder), None);
+    let with = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        other.send("GET", "/api/v1/state", &[("authorization", &bearer)], "").status
+    };
+    assert_eq!(with(OPERATOR), 200);
+    let statuses: Vec<u16> = (0..20).map(|n| with(&format!("guess-{n}-of-twenty-characters"))).collect();
+    assert!(
+        statuses[..8].iter().all(|&status| status == 401) && statuses[15..].iter().all(|&s| s == 429),
+        "{statuses:?}"
+    );
+    assert_eq!(with(OPERATOR), 429, "a guesser does not learn that a guess was right");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod crash;
 mod daemon;
+mod disturbed;
 mod docs;
 mod exports;
 mod golden;

@@ -55,12 +55,17 @@ const PATHS: [(&str, &str); 5] = [
 
 /// Builds and packs.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    package(options.debug, options.version.as_deref()).map(drop)
+}
+
+/// Builds, packs and says where the package is.
+pub(crate) fn package(debug: bool, version: Option<&str>) -> Result<String> {
     if !shell::exists("dpkg-deb") {
         bail!("dpkg-deb is not here: packages are made on Debian or Ubuntu");
     }
     setup::run(false)?;
-    let binary = build(options.debug)?;
-    let version = options.version.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
+    let binary = build(debug)?;
+    let version = version.unwrap_or(env!("CARGO_PKG_VERSION"));
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -74,11 +79,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     stage(&tree, &binary)?;
     control(&tree, version, architecture)?;
     let package = format!("target/dist/{name}.deb");
-    let (from, compression) = (tree.display().to_string(), if options.debug { "-Znone" } else { "-Zxz" });
+    let (from, compression) = (tree.display().to_string(), if debug { "-Znone" } else { "-Zxz" });
     shell::run_quiet("dpkg-deb", &["--root-owner-group", compression, "--build", &from, &package])?;
     fs::remove_dir_all(&tree)?;
     println!("dist: {package} ({:.1} MB)", fs::metadata(&package)?.len() as f64 * 1e-6);
-    Ok(())
+    Ok(package)
 }
 
 fn build(debug: bool) -> Result<PathBuf> {

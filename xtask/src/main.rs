@@ -12,6 +12,7 @@ mod isolation;
 mod setup;
 mod shell;
 mod soak;
+mod soak_judge;
 mod soak_plot;
 mod test;
 mod uf2;
@@ -41,7 +42,7 @@ enum Command {
     Test(test::Options),
     /// Build the sync board's firmware: ELF and UF2 under target/firmware.
     Firmware(firmware::Options),
-    /// Real drivers against devices of a virtual machine: six V4L2 cameras, a USB board, a power cut (root, Debian 12).
+    /// Real drivers against devices of a virtual machine: six V4L2 cameras, a USB board, a power cut, the service (root, Debian 12).
     VmTest(vm_test::Options),
     /// Measure the stages and the whole loop on this machine.
     Bench(bench::Options),

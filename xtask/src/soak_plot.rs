@@ -5,14 +5,20 @@ use std::fmt::Write as _;
 /// One look at the daemon.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
+    /// Which recording ran, from 0.
+    pub(crate) recording: usize,
     /// Since the soak began.
     pub(crate) at_s: f64,
-    /// Resident memory.
-    pub(crate) resident_mb: f64,
+    /// Resident memory that only this process has.
+    pub(crate) own_mb: f64,
+    /// Resident pages of files: programs, libraries, models, and what is shared.
+    pub(crate) file_mb: f64,
     /// Open file handles.
     pub(crate) handles: usize,
     /// Threads.
     pub(crate) threads: usize,
+    /// The machine's load over the last minute.
+    pub(crate) load: f64,
     /// Camera to action.
     pub(crate) p50_ms: f64,
     /// Camera to action.
@@ -30,23 +36,16 @@ const GAP: f64 = 34.0;
 
 /// The samples as comma-separated values.
 pub(crate) fn csv(samples: &[Sample]) -> String {
-    let mut text = "at_s,resident_mb,handles,threads,action_p50_ms,action_p99_ms\n".to_owned();
+    let mut text = "recording,at_s,own_mb,file_mb,handles,threads,load,action_p50_ms,action_p99_ms\n".to_owned();
     for s in samples {
-        let Sample { at_s, resident_mb, handles, threads, p50_ms, p99_ms } = s;
-        writeln!(text, "{at_s:.1},{resident_mb:.1},{handles},{threads},{p50_ms:.3},{p99_ms:.3}")
-            .expect("a string takes all");
+        let Sample { recording, at_s, own_mb, file_mb, handles, threads, load, p50_ms, p99_ms } = s;
+        writeln!(
+            text,
+            "{recording},{at_s:.1},{own_mb:.1},{file_mb:.1},{handles},{threads},{load:.1},{p50_ms:.3},{p99_ms:.3}"
+        )
+        .expect("a string takes all");
     }
     text
-}
-
-/// Least-squares slope a second, and the standard deviation about the line.
-pub(crate) fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> (f64, f64) {
-    let n = points.clone().count().max(1) as f64;
-    let (mx, my) = points.clone().fold((0.0, 0.0), |(sx, sy), (x, y)| (sx + x / n, sy + y / n));
-    let (sxx, sxy) = points.clone().fold((0.0, 0.0), |(a, b), (x, y)| (a + (x - mx).powi(2), b + (x - mx) * (y - my)));
-    let slope = if sxx > 0.0 { sxy / sxx } else { 0.0 };
-    let variance = points.map(|(x, y)| (y - my - slope * (x - mx)).powi(2)).sum::<f64>() / n;
-    (slope, variance.sqrt())
 }
 
 /// The middle value; not a number for none.
@@ -60,9 +59,21 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
 pub(crate) fn svg(samples: &[Sample], faults: &[(f64, String)]) -> String {
     let end_s = samples.last().map_or(1.0, |s| s.at_s);
     let panels: [(&str, Vec<Line<'_>>); 4] = [
-        ("resident memory, MB", vec![("#0b6a8c", samples.iter().map(|s| s.resident_mb).collect())]),
+        (
+            "resident memory, MB: its own (blue), pages of files (orange)",
+            vec![
+                ("#0b6a8c", samples.iter().map(|s| s.own_mb).collect()),
+                ("#a8520a", samples.iter().map(|s| s.file_mb).collect()),
+            ],
+        ),
         ("file handles", vec![("#0b6a8c", samples.iter().map(|s| s.handles as f64).collect())]),
-        ("threads", vec![("#0b6a8c", samples.iter().map(|s| s.threads as f64).collect())]),
+        (
+            "threads (blue), load of the machine (orange)",
+            vec![
+                ("#0b6a8c", samples.iter().map(|s| s.threads as f64).collect()),
+                ("#a8520a", samples.iter().map(|s| s.load).collect()),
+            ],
+        ),
         (
             "camera to action, ms: p50 (blue), p99 (orange)",
             vec![
@@ -144,9 +155,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_its_slope_and_no_scatter() {
-        let (slope, scatter) = slope((0..100).map(|n| (f64::from(n), 3.0 + 0.5 * f64::from(n))));
-        assert!((slope - 0.5).abs() < 1e-9 && scatter < 1e-9, "{slope} {scatter}");
+    fn the_middle_value_ignores_what_is_no_number() {
         assert_eq!(median([3.0, f64::NAN, 1.0, 2.0].into_iter()), 2.0);
+        assert!(median(std::iter::empty()).is_nan());
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{setup, shell};
+use crate::{dist, setup, shell};
 
 const HOME: &str = ".deps/vm";
 
@@ -19,6 +19,8 @@ enum Bench {
     UsbDaemon,
     /// The power is cut while the recorder writes.
     PowerCut,
+    /// The package and the service, systemd as PID 1 (release build; half an hour on an emulated processor).
+    Service,
 }
 
 /// Options of the benches.
@@ -39,7 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.no_setup {
         setup::run(false)?;
     }
-    let all = [Bench::Cameras, Bench::UsbBoard, Bench::UsbDaemon, Bench::PowerCut];
+    let all = [Bench::Cameras, Bench::UsbBoard, Bench::UsbDaemon, Bench::PowerCut, Bench::Service];
     let benches = if options.bench.is_empty() { &all[..] } else { &options.bench };
     shell::run("tests/vm/make_vm.sh", &[HOME, "--loopback"])?;
     let build = Build { release: options.release };
@@ -93,6 +95,11 @@ fn boot(bench: Bench, build: Build) -> Result<()> {
         Bench::PowerCut => {
             build.cargo(&["test", "--package", "mimicd", "--test", "record", "--no-run"])?;
             shell::run("tests/vm/power_cut.sh", &[kernel, image, initrd, "25", &mimicd])
+        }
+        Bench::Service => {
+            let package = dist::package(false, None)?;
+            let newer = dist::package(false, Some("0.1.1"))?;
+            shell::run("tests/vm/service.sh", &["--vm", kernel, initrd, &package, &newer])
         }
     }
 }

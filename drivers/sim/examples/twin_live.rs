@@ -87,7 +87,7 @@ fn run_array(mut array: SimArray, index: ArrayIndex, twin: &mimicd_sim::TruthLog
         }
         array.wait(end);
     }
-    report.note = format!("{} spikes", twin.spikes(index, 0).len());
+    report.note = format!("{} spikes", twin.spike_count(index));
     finish(report)
 }
 

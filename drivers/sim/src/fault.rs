@@ -151,8 +151,15 @@ pub enum Fault {
         /// Bytes a second.
         bytes_per_s: u64,
     },
-    /// The recorder's disk refuses writes.
+    /// The recorder's disk refuses writes for want of room.
     DiskFull {
+        /// When.
+        at_s: f64,
+        /// For how long.
+        for_s: f64,
+    },
+    /// The recorder's disk answers writes with input/output errors.
+    DiskFailing {
         /// When.
         at_s: f64,
         /// For how long.
@@ -216,13 +223,14 @@ pub(crate) struct BoardFaults {
 pub struct HostFaults {
     disk_slow: Vec<(Window, u64)>,
     disk_full: Vec<Window>,
+    disk_failing: Vec<Window>,
     network_nan: Vec<Window>,
 }
 
 impl HostFaults {
     /// Whether the script disturbs the disk at all.
     pub fn disk_ever_fails(&self) -> bool {
-        !(self.disk_slow.is_empty() && self.disk_full.is_empty())
+        !(self.disk_slow.is_empty() && self.disk_full.is_empty() && self.disk_failing.is_empty())
     }
 
     /// Bytes a second that the disk takes at `universe`, if it is slow then.
@@ -230,9 +238,14 @@ impl HostFaults {
         self.disk_slow.iter().find(|(window, _)| window.holds(universe)).map(|&(_, rate)| rate)
     }
 
-    /// Whether the disk refuses writes at `universe`.
+    /// Whether the disk has no room at `universe`.
     pub fn disk_is_full(&self, universe: Span) -> bool {
         self.disk_full.iter().any(|window| window.holds(universe))
+    }
+
+    /// Whether the disk answers with input/output errors at `universe`.
+    pub fn disk_is_failing(&self, universe: Span) -> bool {
+        self.disk_failing.iter().any(|window| window.holds(universe))
     }
 
     /// Whether the pose network's answers are not numbers at `universe`.
@@ -315,6 +328,7 @@ impl Script {
                 self.host.disk_slow.push((window(at_s, for_s)?, bytes_per_s));
             }
             Fault::DiskFull { at_s, for_s } => self.host.disk_full.push(window(at_s, for_s)?),
+            Fault::DiskFailing { at_s, for_s } => self.host.disk_failing.push(window(at_s, for_s)?),
             Fault::NetworkNan { at_s, for_s } => self.host.network_nan.push(window(at_s, for_s)?),
         }
         Some(())

@@ -129,9 +129,14 @@ impl TruthLog {
         &self.truths.arrays[array.as_usize()].units
     }
 
-    /// Spikes put into an array's signal so far, from the `from`th on.
+    /// How many spikes were put into an array's signal so far.
+    pub fn spike_count(&self, array: ArrayIndex) -> usize {
+        self.truths.arrays[array.as_usize()].log.count()
+    }
+
+    /// Spikes put into an array's signal so far, from the `from`th on; those of the last ten minutes at least are kept.
     pub fn spikes(&self, array: ArrayIndex, from: usize) -> Vec<SpikeTruth> {
-        self.truths.arrays[array.as_usize()].log.with(|spikes| spikes.get(from..).unwrap_or_default().to_vec())
+        self.truths.arrays[array.as_usize()].log.since(from)
     }
 
     /// Faults that the host itself suffers by the script.

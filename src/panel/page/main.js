@@ -121,7 +121,7 @@ function captions(snapshot) {
 
 function notes(rig, snapshot) {
   const total = snapshot.stages.at(-1);
-  byId("latency-note").textContent = total?.count ? `p50 ${micros(total.p50_micros)} · p99 ${micros(total.p99_micros)}` : "";
+  byId("latency-note").textContent = total?.count ? `p50 ${micros(total.p50_micros)} · p99 ${micros(total.p99_micros)}, last seconds` : "";
   byId("cameras-note").textContent = `${snapshot.pose.state}, ${snapshot.pose.views} of ${rig.cameras.length} views`;
   byId("spikes-note").textContent = snapshot.arrays.map((live, i) => `${rig.arrays[i].name} ${live.spikes_hz.toFixed(0)}/s, ${live.noise_uv.toFixed(1)} µV noise`).join(" · ");
 }

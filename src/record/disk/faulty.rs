@@ -90,6 +90,10 @@ impl DiskFile for FaultyFile {
         self.1.suffer(0)?;
         self.0.sync()
     }
+
+    fn give_back(&self, bytes: u64) {
+        self.0.give_back(bytes);
+    }
 }
 
 impl Disk for FaultyDisk {

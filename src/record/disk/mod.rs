@@ -30,6 +30,11 @@ pub(super) trait DiskFile: Send + Sync {
     /// # Errors
     /// Whatever the system says; nothing written since the last sync may then be trusted.
     fn sync(&self) -> io::Result<()>;
+
+    /// Gives back room that was reserved behind the first `bytes`. It may fail silently: only space is at stake.
+    fn give_back(&self, bytes: u64) {
+        let _ = bytes;
+    }
 }
 
 /// A file system.

@@ -25,6 +25,11 @@ impl DiskFile for File {
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
+
+    fn give_back(&self, bytes: u64) {
+        // Also to the present length: the reserved blocks behind it go.
+        self.set_len(bytes).ok();
+    }
 }
 
 impl Disk for OsDisk {
@@ -88,4 +93,24 @@ fn entries(path: &Path, is_wanted: fn(&std::fs::FileType) -> bool) -> io::Result
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn reserved_room_is_given_back() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("segment");
+        let file = OsDisk.create(&path, 8 << 20).expect("made");
+        file.write_at(0, &[7; 5_000]).expect("written");
+        file.give_back(5_000);
+        let metadata = std::fs::metadata(&path).expect("it is there");
+        assert_eq!(metadata.len(), 5_000);
+        assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks of 512 B are still held", metadata.blocks());
+        assert_eq!(std::fs::read(&path).expect("reads"), [7; 5_000]);
+    }
 }

@@ -115,7 +115,10 @@ impl JournalFiles {
     }
 
     fn close(&mut self, ready: &mut Vec<JournalReady>) {
-        ready.extend(self.open.take().map(|closed| JournalReady::Segment(closed.path)));
+        let Some(OpenSegment { path, file, offset }) = self.open.take() else { return };
+        // A slow stream fills little of it, and what waits to be sealed must not hold more than it is.
+        file.give_back(offset);
+        ready.push(JournalReady::Segment(path));
     }
 
     fn open_segment(&mut self, epoch: u32, segment: u32) -> io::Result<()> {

@@ -49,7 +49,6 @@ pub(super) fn words(bytes: usize) -> (WordWriter, WordReader) {
 }
 
 impl WordWriter {
-    /// Puts a record in; `false` when there is no room for all of it.
     /// Whether a record of `bytes` bytes would be taken now.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let needed = 1 + bytes.div_ceil(WORD_BYTES) as u64;
@@ -57,6 +56,7 @@ impl WordWriter {
         used + needed <= self.shared.words.len() as u64
     }
 
+    /// Puts a record in; `false` when there is no room for all of it.
     pub(super) fn push(&mut self, tag: u32, bytes: &[u8]) -> bool {
         let needed = 1 + bytes.len().div_ceil(WORD_BYTES) as u64;
         let used = self.tail - self.shared.head.load(Ordering::Acquire);

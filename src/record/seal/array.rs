@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int16Array, Int64Array, RecordBatch, UInt16Array, UInt32Array};
 use arrow::datatypes::Schema;
 use parquet::basic::Encoding;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::part::PartFile;
@@ -18,6 +18,8 @@ use crate::record::manifest::PartEntry;
 
 /// Samples that are transposed at a time: 256 channels of them fit a core's second-level cache.
 const TILE_SAMPLES: usize = 64;
+/// Channels that are gathered at a time: so many runs of samples stay in registers and the first-level cache.
+const TILE_CHANNELS: usize = 8;
 
 /// An array's part being written.
 pub(super) struct ArrayPart {
@@ -86,9 +88,7 @@ impl ArrayPart {
         let count = self.channels.len();
         let samples = block.samples.as_chunks::<2>().0;
         for tile in samples[start * count..end * count].chunks(TILE_SAMPLES * count) {
-            for (channel, values) in self.channels.iter_mut().enumerate() {
-                values.extend(tile.iter().skip(channel).step_by(count).map(|bytes| i16::from_le_bytes(*bytes)));
-            }
+            transpose(tile, &mut self.channels);
         }
     }
 
@@ -110,12 +110,56 @@ impl ArrayPart {
     }
 }
 
-/// Delta-packed, no dictionary, no codec: measured best for spikes on noise (58.6 % of the size, 160 MB/s a core).
+/// Adds a tile of samples (sample-major, at most [`TILE_SAMPLES`] long) to the channels, some channels at a time.
+fn transpose(tile: &[[u8; 2]], channels: &mut [Vec<i16>]) {
+    let count = channels.len();
+    let length = tile.len() / count;
+    let mut columns = [[0; TILE_SAMPLES]; TILE_CHANNELS];
+    for (place, group) in channels.chunks_mut(TILE_CHANNELS).enumerate() {
+        let from = place * TILE_CHANNELS;
+        for (sample, row) in tile.chunks_exact(count).enumerate() {
+            for (column, bytes) in columns.iter_mut().zip(&row[from..from + group.len()]) {
+                column[sample] = i16::from_le_bytes(*bytes);
+            }
+        }
+        for (values, column) in group.iter_mut().zip(&columns) {
+            values.extend_from_slice(&column[..length]);
+        }
+    }
+}
+
+/// Delta-packed, no dictionary, no codec: measured best for spikes on noise (58.6 % of the size, 160 MB/s a core). Smallest and
+/// largest value of a group are kept where readers look things up by them: in the times and the sample index.
 fn properties(group_samples: usize) -> WriterProperties {
     WriterProperties::builder()
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_column_statistics_enabled(ColumnPath::from("t_ns"), EnabledStatistics::Page)
+        .set_column_statistics_enabled(ColumnPath::from("sample_index"), EnabledStatistics::Page)
+        .set_write_batch_size(group_samples)
         .set_dictionary_enabled(false)
         .set_encoding(Encoding::DELTA_BINARY_PACKED)
         .set_column_dictionary_enabled(ColumnPath::from("integrity"), true)
         .set_max_row_group_row_count(Some(group_samples))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_comes_to_its_channel() {
+        for (channels, length) in [(1, 1), (3, 64), (8, 5), (19, 64), (128, 63)] {
+            let value = |sample: usize, channel: usize| (sample * 300 + channel) as i16 - 9_000;
+            let tile: Vec<[u8; 2]> =
+                (0..length * channels).map(|place| value(place / channels, place % channels).to_le_bytes()).collect();
+            let mut gathered = vec![vec![-1]; channels];
+            transpose(&tile, &mut gathered);
+            for (channel, values) in gathered.iter().enumerate() {
+                let expected: Vec<i16> =
+                    std::iter::once(-1).chain((0..length).map(|sample| value(sample, channel))).collect();
+                assert_eq!(values, &expected, "channel {channel} of {channels}");
+            }
+        }
+    }
 }

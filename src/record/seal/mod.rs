@@ -141,7 +141,7 @@ impl Sealer {
     /// Commits the epoch: parts, manifest, then the segments go.
     ///
     /// # Errors
-    /// When the disk refuses; the segments are then still there and the epoch can be sealed again.
+    /// When the disk refuses; the manifest is then as it was, the segments are still there, and the epoch can be sealed again.
     pub(super) fn end_epoch(&mut self, epoch: u32) -> Result<(), RecordError> {
         self.declare_breaks(epoch)?;
         self.declare_damage()?;
@@ -159,7 +159,9 @@ impl Sealer {
         }
         self.sync_folders(&entries)?;
         {
-            let mut manifest = lock(&self.manifest);
+            let mut held = lock(&self.manifest);
+            // A copy, which counts once it is on the disk: what is sealed again must not be counted twice.
+            let mut manifest = held.clone();
             for (table, entry) in entries {
                 let known = manifest.tables.entry(table).or_default();
                 known.parts.retain(|part| part.epoch != epoch);
@@ -174,15 +176,16 @@ impl Sealer {
             manifest.next_sequence = manifest.next_sequence.max(self.next_sequence);
             manifest.sealed_epochs = epoch + 1;
             manifest.store(&*self.disk, &self.folder)?;
+            *held = manifest;
         }
-        if open.segments.is_empty() {
-            return Ok(());
-        }
+        // The epoch is sealed. A segment that the disk keeps is passed over by recovery and goes with the folder at the end.
         for segment in &open.segments {
-            self.disk.remove(segment).map_err(|error| RecordError::file(segment, "remove", error))?;
+            self.disk.remove(segment).ok();
         }
-        let journal = journal_folder(&self.folder);
-        self.disk.sync_folder(&journal).map_err(|error| RecordError::file(&journal, "sync", error))
+        if !open.segments.is_empty() {
+            self.disk.sync_folder(&journal_folder(&self.folder)).ok();
+        }
+        Ok(())
     }
 
     fn row(&mut self, table: u16, row: &[u8]) -> Result<(), RecordError> {

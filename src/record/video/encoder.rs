@@ -119,7 +119,7 @@ const fn pixel_format(format: PixelFormat) -> &'static str {
     }
 }
 
-fn input_arguments(camera: &CameraInfo) -> Vec<String> {
+pub(super) fn input_arguments(camera: &CameraInfo) -> Vec<String> {
     let general = ["-hide_banner", "-loglevel", "error", "-nostdin", "-y"].map(str::to_owned);
     let pipe = ["-i", "pipe:0"].map(str::to_owned);
     general.into_iter().chain(raw_video_arguments(camera)).chain(pipe).collect()
@@ -134,7 +134,7 @@ pub fn raw_video_arguments(camera: &CameraInfo) -> Vec<String> {
 }
 
 /// One second of frames between key frames, one-second clusters, flushed as they come: a cut file keeps all but its end.
-fn output_arguments(config: &RecordConfig, camera: &CameraInfo) -> Vec<String> {
+pub(super) fn output_arguments(config: &RecordConfig, camera: &CameraInfo) -> Vec<String> {
     let (crf, threads) = (config.video_crf.to_string(), config.video_threads.to_string());
     let key_frames = camera.rate_hz.ceil().max(1.0).to_string();
     let is_grey = camera.format.is_mono();

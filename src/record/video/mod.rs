@@ -7,8 +7,10 @@
 mod encoder;
 mod feeder;
 mod sync;
+mod trial;
 
 pub use encoder::{count_frames, raw_video_arguments};
 pub(super) use encoder::{is_closed, part_of};
 pub(super) use feeder::{Feeder, FinishedPart, Offer};
 pub(super) use sync::keep_durable;
+pub use trial::try_encoder;

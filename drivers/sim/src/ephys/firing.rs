@@ -1,6 +1,7 @@
 //! Spikes of an array's units, drawn ahead of the samples and added to them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mimicd_device::{SampleIndex, Span};
 
@@ -14,6 +15,9 @@ const MOVEMENT_STEP: Span = Span::from_millis(20);
 /// Spikes of an array that may be under way at once; more would be left out of signal and log alike.
 const UNDER_WAY_MAX: usize = 512;
 
+/// Spikes of an array that are remembered: about ten minutes, 2 MB.
+const KEPT_MAX: usize = 1 << 17;
+
 /// A spike that was put into the signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpikeTruth {
@@ -25,19 +29,43 @@ pub struct SpikeTruth {
     pub sample: SampleIndex,
 }
 
-/// The spikes of one array, as a log that the truth handle reads. It grows (16 bytes a spike): a twin is no recorder.
+/// The newest spikes of one array, as a log that the truth handle reads: a twin that runs for days must not grow.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SpikeLog {
-    spikes: Arc<Mutex<Vec<SpikeTruth>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    spikes: VecDeque<SpikeTruth>,
+    /// Older ones, which are forgotten.
+    forgotten: usize,
 }
 
 impl SpikeLog {
     fn push(&self, spike: SpikeTruth) {
-        self.spikes.lock().unwrap_or_else(PoisonError::into_inner).push(spike);
+        let mut kept = self.lock();
+        if kept.spikes.len() == KEPT_MAX {
+            kept.spikes.pop_front();
+            kept.forgotten += 1;
+        }
+        kept.spikes.push_back(spike);
     }
 
-    pub(crate) fn with<T>(&self, read: impl FnOnce(&[SpikeTruth]) -> T) -> T {
-        read(&self.spikes.lock().unwrap_or_else(PoisonError::into_inner))
+    /// How many there were.
+    pub(crate) fn count(&self) -> usize {
+        let kept = self.lock();
+        kept.forgotten + kept.spikes.len()
+    }
+
+    /// From the `from`th on, as far as they are kept.
+    pub(crate) fn since(&self, from: usize) -> Vec<SpikeTruth> {
+        let kept = self.lock();
+        kept.spikes.iter().skip(from.saturating_sub(kept.forgotten)).copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,5 +184,21 @@ impl Firing {
         });
         let sample = SampleIndex(whole + u64::from(shift as usize > SHIFTS / 2));
         self.log.push(SpikeTruth { unit: unit.unit, tetrode: unit.tetrode, sample });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_forgets_the_oldest_and_goes_on_counting() {
+        let log = SpikeLog::default();
+        let spike = |sample: usize| SpikeTruth { unit: 0, tetrode: 0, sample: SampleIndex(sample as u64) };
+        (0..KEPT_MAX + 5).for_each(|sample| log.push(spike(sample)));
+        assert_eq!(log.count(), KEPT_MAX + 5);
+        assert_eq!(log.since(0).first(), Some(&spike(5)), "five are forgotten");
+        assert_eq!(log.since(KEPT_MAX + 3), [spike(KEPT_MAX + 3), spike(KEPT_MAX + 4)]);
+        assert!(log.since(KEPT_MAX + 5).is_empty());
     }
 }
