@@ -33,14 +33,15 @@ const ELECTRODE_WORDS: [(ElectrodeFlags, &str); 5] = [
 /// The checks, being made.
 pub struct Preflight<'a> {
     cameras: &'a [String],
+    arrays: &'a [String],
     plan: TriggerPlan,
     report: PreflightReport,
 }
 
 impl<'a> Preflight<'a> {
-    /// Checks for these cameras under `plan`.
-    pub fn new(cameras: &'a [String], plan: TriggerPlan) -> Self {
-        Self { cameras, plan, report: PreflightReport::default() }
+    /// Checks for the cameras and arrays of these names under `plan`.
+    pub fn new(cameras: &'a [String], arrays: &'a [String], plan: TriggerPlan) -> Self {
+        Self { cameras, arrays, plan, report: PreflightReport::default() }
     }
 
     /// What was found.
@@ -115,9 +116,9 @@ impl<'a> Preflight<'a> {
     fn check_arrays(&mut self, shared: &Shared) {
         let before = items(&shared.arrays);
         std::thread::sleep(Duration::from_millis(250));
-        for (index, (before, now)) in before.into_iter().zip(items(&shared.arrays)).enumerate() {
+        for ((name, before), now) in self.arrays.iter().zip(before).zip(items(&shared.arrays)) {
             let samples = now - before;
-            self.note(&format!("array.{index}"), samples > 0, format!("{samples} samples in 250 ms"));
+            self.note(&format!("array.{name}"), samples > 0, format!("{samples} samples in 250 ms"));
         }
     }
 
@@ -125,7 +126,8 @@ impl<'a> Preflight<'a> {
     fn check_electrodes(&mut self, shared: &Shared) {
         let seen = || shared.spikes.read(|view| view.arrays.iter().all(|array| array.health_seconds > 0));
         wait(ELECTRODES_MAX, seen);
-        let checks = shared.spikes.read(|view| view.arrays.iter().enumerate().map(electrodes).collect::<Vec<_>>());
+        let checks =
+            shared.spikes.read(|view| self.arrays.iter().zip(&view.arrays).map(electrodes).collect::<Vec<_>>());
         self.report.checks.extend(checks);
     }
 
@@ -155,8 +157,8 @@ impl<'a> Preflight<'a> {
 }
 
 /// The verdict on one array's electrodes.
-fn electrodes((index, array): (usize, &ArrayLive)) -> PreflightCheck {
-    let name = format!("electrodes.{index}");
+fn electrodes((name, array): (&String, &ArrayLive)) -> PreflightCheck {
+    let name = format!("electrodes.{name}");
     if array.health_seconds == 0 {
         let detail = format!("no whole second of signal within {ELECTRODES_MAX:?}");
         return PreflightCheck { name, verdict: Verdict::Warn, detail };
@@ -175,7 +177,7 @@ fn electrodes((index, array): (usize, &ArrayLive)) -> PreflightCheck {
     let [hum_50, hum_60] = array.line_uv;
     let count = array.channel_flags.len();
     detail +=
-        &format!("{count} channels, median noise {:.1} uV, 50 Hz {hum_50:.1} uV, 60 Hz {hum_60:.1} uV", array.noise_uv);
+        &format!("{count} channels, median noise {:.1} µV, 50 Hz {hum_50:.1} µV, 60 Hz {hum_60:.1} µV", array.noise_uv);
     PreflightCheck { name, verdict, detail }
 }
 

@@ -8,7 +8,7 @@ use mimicd_sim::TruthLog;
 use super::shared::Shared;
 use super::tables::{TableShapes, schemas};
 use super::{Level, Notice, PreflightCheck, RigError, StartRequest, Verdict, host_faults};
-use crate::config::Config;
+use crate::config::{Config, VideoCodec};
 use crate::record::{ArrayInfo, CameraInfo, Catalog, RecordDisk, Recorder, RecordingInfo, TableSchema, try_encoder};
 
 /// How far ahead of the newest trigger a recording starts or ends, so that every thread hears of it in time.
@@ -105,6 +105,10 @@ impl<'a> RecordPlan<'a> {
 /// Whether the encoder takes the cameras' frames.
 pub(super) fn video_check(config: &Config) -> PreflightCheck {
     let (verdict, detail) = match try_encoder(&config.record, &streams(config).0) {
+        Ok(()) if config.record.video == VideoCodec::None => (Verdict::Pass, "none is recorded".to_owned()),
+        Ok(()) if config.record.video == VideoCodec::Raw => {
+            (Verdict::Pass, "frames are recorded as they are".to_owned())
+        }
         Ok(()) => (Verdict::Pass, "the encoder takes the cameras' frames".to_owned()),
         Err(error) => (Verdict::Fail, error.to_string()),
     };

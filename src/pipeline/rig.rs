@@ -287,7 +287,8 @@ impl Rig for RigHost {
         }
         let mut armed = self.build()?;
         let names: Vec<String> = self.config.cameras.iter().map(|camera| camera.name.clone()).collect();
-        let mut preflight = Preflight::new(&names, trigger_plan(&self.config));
+        let arrays: Vec<String> = self.config.arrays.iter().map(|array| array.name.clone()).collect();
+        let mut preflight = Preflight::new(&names, &arrays, trigger_plan(&self.config));
         preflight.run(&mut armed.threads);
         let mut report = preflight.into_report();
         let (truth, wanted) = (armed.truth.as_ref(), self.truth_wanted);

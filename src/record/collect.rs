@@ -30,8 +30,8 @@ pub(super) const BUFFER_BYTES: usize = 1 << 20;
 const PASS: Duration = Duration::from_millis(4);
 /// A segment is closed at this size even before its time.
 const SEGMENT_BYTES_MAX: usize = 64 << 20;
-/// At stop, lanes that are still being filled are emptied for this long at most.
-const DRAIN: Duration = Duration::from_secs(2);
+/// At stop, lanes are emptied, and a disk that takes nothing just now is waited for, for this long at most.
+const DRAIN: Duration = Duration::from_secs(20);
 
 /// What the owner tells the collector.
 pub(super) enum Command {
@@ -345,9 +345,9 @@ impl Collector {
     }
 
     fn finish(mut self) -> Result<(), RecordError> {
-        let began = Instant::now();
-        while self.pass(Instant::now()) && began.elapsed() < DRAIN {}
-        self.declare_left_over();
+        let until = Instant::now() + DRAIN;
+        self.drain(until);
+        self.declare_left_over(until);
         let mut feeders = std::mem::take(&mut self.feeders);
         for feeder in feeders.iter_mut().flatten() {
             feeder.stop();
@@ -356,36 +356,54 @@ impl Collector {
             let Some(feeder) = feeder else { continue };
             for part in feeder.finish()? {
                 let offered = feeder.offered(part.part);
-                self.close_video(camera, &part, offered)?;
+                self.close_video(camera, &part, offered, until)?;
             }
         }
-        self.wait_for_room();
+        self.wait_for_room(until);
         self.end_epoch(Instant::now());
         Ok(())
     }
 
+    /// Empties the lanes: what waits there is not lost yet, whether or not a pass found room for it.
+    fn drain(&mut self, until: Instant) {
+        while Instant::now() < until {
+            let found = self.pass(Instant::now());
+            if self.state.lanes.iter().all(LaneReader::is_empty) {
+                return;
+            }
+            if !found {
+                std::thread::sleep(PASS);
+            }
+        }
+    }
+
     /// A disk that is slow at the end is given time: what is in the buffers must go first.
-    fn wait_for_room(&mut self) {
-        let began = Instant::now();
-        while !self.has_room(Instant::now()) && began.elapsed() < DRAIN {
+    fn wait_for_room(&mut self, until: Instant) {
+        while !self.has_room(Instant::now()) && Instant::now() < until {
             std::thread::sleep(PASS);
         }
     }
 
-    fn declare_left_over(&mut self) {
+    fn declare_left_over(&mut self, until: Instant) {
         let names = Arc::clone(&self.names);
         let shares: Vec<_> = self.state.lanes.iter().map(|lane| Arc::clone(&lane.shared)).collect();
         for share in shares {
             let left_over = share.left_over.lock().map(|mut losses| std::mem::take(&mut *losses)).unwrap_or_default();
             for loss in left_over {
-                self.wait_for_room();
+                self.wait_for_room(until);
                 self.put_gap(&loss.gap(&names));
             }
         }
     }
 
     /// Counts a finished file's frames and declares those that were numbered for it and are not there.
-    fn close_video(&mut self, camera: usize, part: &FinishedPart, offered: u64) -> Result<(), RecordError> {
+    fn close_video(
+        &mut self,
+        camera: usize,
+        part: &FinishedPart,
+        offered: u64,
+        until: Instant,
+    ) -> Result<(), RecordError> {
         let info = self.catalog.cameras[camera].clone();
         // The manifest will vouch for the file: it must be there after a power cut, too.
         let synced = std::fs::File::open(&part.path).and_then(|file| file.sync_all());
@@ -397,7 +415,7 @@ impl Collector {
             let stream = format!("{}/part{}", self.names.videos[camera], part.part);
             let cause = if part.died { GapCause::EncoderDied } else { GapCause::Damaged };
             let (first, end) = (counted as i64, offered as i64);
-            self.wait_for_room();
+            self.wait_for_room(until);
             self.put_gap(&Gap::range(&stream, GapUnit::VideoFrames, first, end, RigTime::ZERO, cause));
         }
         Ok(())

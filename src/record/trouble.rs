@@ -169,3 +169,46 @@ fn a_disk_that_stays_full() {
     let gaps = Manifest::open(&outcome.folder).expect("a manifest").gaps;
     assert!(gaps.iter().any(|gap| gap.stream == "recording" && gap.cause == "killed"), "{gaps:?}");
 }
+
+/// A disk that takes nothing while the recording is stopped, for longer than any buffer lasts: what waits in the lanes is waited for.
+#[test]
+fn what_waits_in_a_lane_at_the_end_is_not_lost() {
+    let home = tempfile::tempdir().expect("a folder");
+    let now = Arc::new(Mutex::new(Trouble::None));
+    let asked = Arc::clone(&now);
+    let faults: DiskFaults = Arc::new(move || asked.lock().expect("nobody panics holding it").fault());
+    let config = RecordConfig {
+        folder: home.path().to_owned(),
+        video: VideoCodec::None,
+        lane_kib: 256,
+        journal_buffer_mib: 3,
+        disk_margin_bytes: 0,
+        ..RecordConfig::default()
+    };
+    let info = RecordingInfo::new("rat", "trouble", SystemTime::now(), serde_json::json!({}));
+    let arrays =
+        vec![ArrayInfo { name: "A".to_owned(), channels: CHANNELS, rate_hz: 30_000.0, gain_uv_per_bit: 0.195 }];
+    let disk = RecordDisk::with_faults(faults);
+    let mut recorder = Recorder::start_on(disk, &config, info, vec![], vec![], arrays).expect("starts");
+    let mut lane = recorder.lane("trouble");
+    // Three megabytes of buffers hold 80 of them, the lane 64.
+    let blocks: Vec<_> = (0..120).map(block).collect();
+    *now.lock().expect("nobody panics holding it") = Trouble::Failing;
+    for (step, block) in blocks.into_iter().enumerate() {
+        let at = RigTime::from_nanos(step as i64 * STEP.as_nanos() as i64);
+        lane.block(block, BlockStamp { at, nanos_per_sample: 1e9 / 30_000.0, integrity: Integrity::empty() });
+        std::thread::sleep(STEP);
+    }
+    assert_eq!(lane.lost(), 0, "everything found room");
+    drop(lane);
+    let heal = move || {
+        std::thread::sleep(Duration::from_secs(4));
+        *now.lock().expect("nobody panics holding it") = Trouble::None;
+    };
+    let healing = std::thread::Builder::new().spawn(heal).expect("a thread");
+    let report = recorder.seal().expect("seals once the disk is back");
+    healing.join().expect("no panic");
+    assert_eq!(report.samples, [("ephys_A".to_owned(), 120 * BLOCK as u64)]);
+    let verdict = verify(&report.folder).expect("verifies");
+    assert!(verdict.ok(), "{verdict}");
+}

@@ -22,6 +22,9 @@ const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// Longest time that arming may take before the watchdog calls it a hang.
 const ARM_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Longest time that recovering an interrupted recording and going on with it may take before the watchdog calls it a hang.
+const RESUME_TIME_MAX: Duration = Duration::from_secs(900);
+
 /// How often an interrupted recording is tried to be continued, and how many times: devices may need a while to come back.
 const RESUME_EVERY: Duration = Duration::from_secs(10);
 const RESUME_TRIES: u32 = 6;
@@ -188,7 +191,11 @@ impl Supervisor {
         if state::next(self.state, Input::Started).is_none() {
             return self.refused();
         }
-        let started = match self.rig.start(&request) {
+        // An interrupted recording is recovered first: all that its writer had not sealed.
+        self.pulse.busy_for(if request.continues.is_some() { RESUME_TIME_MAX } else { ARM_TIME_MAX });
+        let started = self.rig.start(&request);
+        self.pulse.beat();
+        let started = match started {
             Ok(started) => started,
             Err(error) => return Acknowledgement { preflight, ..no(format!("no recording: {error}")) },
         };

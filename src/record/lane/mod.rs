@@ -150,6 +150,11 @@ pub(super) struct LaneReader {
 }
 
 impl LaneReader {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.frames.is_empty() && self.blocks.is_empty()
+    }
+
     /// Takes the oldest row out into `bytes`.
     pub(super) fn row(&mut self, bytes: &mut Vec<u8>) -> Option<TableId> {
         self.rows.pop(bytes).map(|tag| TableId(tag as u16))

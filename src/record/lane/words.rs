@@ -77,9 +77,14 @@ impl WordWriter {
 }
 
 impl WordReader {
+    /// Whether no record waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shared.tail.load(Ordering::Acquire) == self.head
+    }
+
     /// Takes the oldest record out into `bytes` and returns its tag.
     pub(super) fn pop(&mut self, bytes: &mut Vec<u8>) -> Option<u32> {
-        if self.shared.tail.load(Ordering::Acquire) == self.head {
+        if self.is_empty() {
             return None;
         }
         let head = self.shared.word(self.head).load(Ordering::Relaxed);
