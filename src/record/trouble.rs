@@ -173,6 +173,7 @@ fn a_disk_that_stays_full() {
 /// A disk that takes nothing while the recording is stopped, for longer than any buffer lasts: what waits in the lanes is waited for.
 #[test]
 fn what_waits_in_a_lane_at_the_end_is_not_lost() {
+    const BLOCKS: u64 = 90;
     let home = tempfile::tempdir().expect("a folder");
     let now = Arc::new(Mutex::new(Trouble::None));
     let asked = Arc::clone(&now);
@@ -191,8 +192,8 @@ fn what_waits_in_a_lane_at_the_end_is_not_lost() {
     let disk = RecordDisk::with_faults(faults);
     let mut recorder = Recorder::start_on(disk, &config, info, vec![], vec![], arrays).expect("starts");
     let mut lane = recorder.lane("trouble");
-    // Three megabytes of buffers hold 80 of them, the lane 64.
-    let blocks: Vec<_> = (0..120).map(block).collect();
+    // Of three buffers two are handed over nearly empty; the third holds 40 of them, the lane 64.
+    let blocks: Vec<_> = (0..BLOCKS).map(block).collect();
     *now.lock().expect("nobody panics holding it") = Trouble::Failing;
     for (step, block) in blocks.into_iter().enumerate() {
         let at = RigTime::from_nanos(step as i64 * STEP.as_nanos() as i64);
@@ -208,7 +209,7 @@ fn what_waits_in_a_lane_at_the_end_is_not_lost() {
     let healing = std::thread::Builder::new().spawn(heal).expect("a thread");
     let report = recorder.seal().expect("seals once the disk is back");
     healing.join().expect("no panic");
-    assert_eq!(report.samples, [("ephys_A".to_owned(), 120 * BLOCK as u64)]);
+    assert_eq!(report.samples, [("ephys_A".to_owned(), BLOCKS * BLOCK as u64)]);
     let verdict = verify(&report.folder).expect("verifies");
     assert!(verdict.ok(), "{verdict}");
 }
