@@ -5,6 +5,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod body;
+pub mod calibrate;
 pub mod cli;
 pub mod clock;
 pub mod config;

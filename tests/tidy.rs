@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers of `src`, ground first. A layer may name only layers before it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "config",
     "clock",
     "stream",
     "telemetry",
     "geometry",
+    "calibrate",
     "pose",
     "body",
     "imitation",
@@ -36,7 +37,7 @@ const DRIVERS: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates that only some places may name.
-const CONFINED: [(&str, &[&str]); 11] = [
+const CONFINED: [(&str, &[&str]); 12] = [
     ("tokio", &["src/panel", "src/supervisor"]),
     ("axum", &["src/panel"]),
     ("ort", &["src/pose", "src/imitation", "src/encoding"]),
@@ -45,6 +46,7 @@ const CONFINED: [(&str, &[&str]); 11] = [
     ("parquet", &["src/record", "src/export", "src/encoding"]),
     ("ringbuf", &["src/stream"]),
     ("rust_hdf5", &["src/export", "src/body", "src/encoding"]),
+    ("calib_targets_charuco", &["src/calibrate"]),
     ("v4l", &["drivers/hw/src/v4l2", "drivers/hw/examples"]),
     ("aravis", &["drivers/hw/src/genicam"]),
     ("nokhwa", &["drivers/hw/src/webcam"]),

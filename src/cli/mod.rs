@@ -4,6 +4,7 @@
 
 mod board;
 mod body;
+mod calibrate;
 mod camera;
 mod check;
 mod ctl;
@@ -74,6 +75,9 @@ enum Command {
     /// Look for what on this machine will cost data: permissions, limits, power saving, buffers, disk, GPU; each with the
     /// command that mends it. Exits 1 when something is to mend.
     Doctor(doctor::Options),
+    /// Calibrate the cameras from videos of a board: lenses, poses, reprojection report.
+    #[command(subcommand)]
+    Calibrate(calibrate::CalibrateCommand),
     /// Look at cameras by themselves.
     Camera(camera::Options),
     /// Look at the sync board by itself.
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Units(options) => units::run(&options),
         Command::Devices => devices::run(),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Calibrate(command) => calibrate::run(&command),
         Command::Camera(options) => camera::run(&options),
         Command::Board(options) => board::run(&options),
         Command::Rules(options) => rules::run(&options),
@@ -137,7 +142,9 @@ fn well(answer: Result<bool, crate::record::CommandError>) -> anyhow::Result<Exi
 /// Under the service manager the journal gets each line with its priority and its fields (`journalctl -u mimicd
 /// MIMICD_SOURCE=camera.cam3 -p warning`); anywhere else lines go to the standard error.
 fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MIMICD_LOG").unwrap_or_else(|_| "info,ort=warn".into());
+    // A frame without the board is no warning.
+    let filter = "info,ort=warn,calib_targets_chessboard=error,calib_targets_charuco=error";
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MIMICD_LOG").unwrap_or_else(|_| filter.into());
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     let plain = journal.is_none().then(|| {
         let colour = std::io::stderr().is_terminal();

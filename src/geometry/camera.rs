@@ -140,7 +140,8 @@ impl CameraModel {
         )
     }
 
-    fn distort_with_jacobian(&self, point: &Vector2<f64>) -> (Vector2<f64>, Matrix2<f64>) {
+    /// Distorted normalised coordinates and their derivative by the undistorted ones.
+    pub(crate) fn distort_with_jacobian(&self, point: &Vector2<f64>) -> (Vector2<f64>, Matrix2<f64>) {
         let [k1, k2, p1, p2, k3] = self.distortion;
         let (x, y) = (point.x, point.y);
         let r2 = x * x + y * y;
