@@ -71,6 +71,17 @@ pub enum Fault {
         /// For how long.
         for_s: f64,
     },
+    /// A camera is bumped: it stands where it was but looks to the side, until it is put back.
+    CameraMoved {
+        /// Camera index.
+        camera: u8,
+        /// When.
+        at_s: f64,
+        /// For how long.
+        for_s: f64,
+        /// How far it is turned about its vertical axis, degrees; positive: to its right.
+        turn_deg: f64,
+    },
     /// The board restarts: its clock, its train and its memory are gone.
     BoardReset {
         /// When.
@@ -200,6 +211,8 @@ pub(crate) struct CameraFaults {
     pub(crate) frozen: Vec<Window>,
     pub(crate) vanished: Vec<Window>,
     pub(crate) stalled: Vec<Window>,
+    /// With the turn in degrees.
+    pub(crate) moved: Vec<(Window, f64)>,
 }
 
 /// What happens to one array. Gaps are in order of time.
@@ -254,6 +267,9 @@ impl HostFaults {
     }
 }
 
+/// Furthest that a bumped camera turns; beyond it the arena is out of view.
+const TURN_DEG_MAX: f64 = 45.0;
+
 /// How long an array's device holds samples that nobody takes.
 pub(crate) const EPHYS_BUFFER_S: f64 = 1.0;
 
@@ -278,7 +294,7 @@ impl Script {
         for (index, fault) in faults.iter().enumerate() {
             script.add(fault).ok_or_else(|| {
                 let expected =
-                    format!("a camera below {cameras}, an array below {arrays}, times and lengths >= 0, rates > 0");
+                    format!("a camera below {cameras}, an array below {arrays}, times and lengths >= 0, rates > 0, turns within 45 deg");
                 SimError::option(format!("fault {index}"), format!("{fault:?}"), expected)
             })?;
         }
@@ -295,6 +311,10 @@ impl Script {
             Fault::CameraFrozen { camera, at_s, for_s } => self.camera(camera)?.frozen.push(window(at_s, for_s)?),
             Fault::CameraVanished { camera, at_s, for_s } => self.camera(camera)?.vanished.push(window(at_s, for_s)?),
             Fault::CameraStalled { camera, at_s, for_s } => self.camera(camera)?.stalled.push(window(at_s, for_s)?),
+            Fault::CameraMoved { camera, at_s, for_s, turn_deg } => {
+                let turn_deg = Some(turn_deg).filter(|turn| turn.abs() <= TURN_DEG_MAX)?;
+                self.camera(camera)?.moved.push((window(at_s, for_s)?, turn_deg));
+            }
             Fault::BoardReset { at_s } => self.board.resets.push(instant(at_s)?),
             Fault::BoardVanished { at_s, for_s } => self.board.vanished.push(window(at_s, for_s)?),
             Fault::MessagesLost { at_s, count } => self.board.lost.push((instant(at_s)?, count)),
@@ -380,6 +400,7 @@ mod tests {
         let error = Script::new(&[Fault::FrameDropped { camera: 6, at_s: 1.0 }], 6, 2).unwrap_err().to_string();
         assert!(error.contains("fault 0") && error.contains("camera: 6") && error.contains("below 6"), "{error}");
         assert!(Script::new(&[Fault::EphysGap { array: 0, at_s: f64::NAN, for_s: 1.0 }], 6, 2).is_err());
+        assert!(Script::new(&[Fault::CameraMoved { camera: 0, at_s: 1.0, for_s: 1.0, turn_deg: 90.0 }], 6, 2).is_err());
         assert!(Script::new(&[Fault::EphysGap { array: 1, at_s: 1.0, for_s: 1.0 }], 6, 2).is_ok());
     }
 }

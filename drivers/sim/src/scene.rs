@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mimicd_device::Span;
 
 use crate::SimError;
+use crate::fault::Window;
 use crate::pattern::Pattern;
 use crate::rat::{Truth, World};
 use crate::render::{self, Look, RenderAssets, Renderer, TwinCamera};
@@ -134,6 +135,8 @@ pub(crate) enum Painter {
         scene: Arc<Scene>,
         /// The camera's own.
         renderer: Box<Renderer>,
+        /// The camera as it was bumped, and while it is.
+        moved: Vec<(Window, Renderer)>,
     },
 }
 
@@ -149,12 +152,14 @@ pub(crate) struct Shot {
 }
 
 impl Painter {
-    pub(crate) fn new(scene: &Arc<Scene>, camera: &TwinCamera, index: u8, seed: u64) -> Self {
+    /// `moved`: when the camera looks to the side, and how far (degrees); test pictures do not show it.
+    pub(crate) fn new(scene: &Arc<Scene>, camera: &TwinCamera, index: u8, seed: u64, moved: &[(Window, f64)]) -> Self {
         match &**scene {
             Scene::Pattern => Self::Pattern(Pattern::new(camera.width_px as usize, index)),
             Scene::Rat(rat) => {
-                let renderer = Renderer::new(camera, &rat.assets, rat.look.clone(), seed);
-                Self::Rat { scene: Arc::clone(scene), renderer: Box::new(renderer) }
+                let renderer = |camera: &TwinCamera| Renderer::new(camera, &rat.assets, rat.look.clone(), seed);
+                let moved = moved.iter().map(|(window, deg)| (*window, renderer(&camera.turned(*deg)))).collect();
+                Self::Rat { scene: Arc::clone(scene), renderer: Box::new(renderer(camera)), moved }
             }
         }
     }
@@ -162,8 +167,10 @@ impl Painter {
     pub(crate) fn paint(&mut self, shot: Shot, pixels: &mut [u8]) {
         match self {
             Self::Pattern(pattern) => pattern.draw(shot.number as u32, pixels),
-            Self::Rat { scene, renderer } => {
+            Self::Rat { scene, renderer, moved } => {
                 if let Scene::Rat(rat) = &**scene {
+                    let bumped = moved.iter_mut().find(|(window, _)| window.holds(shot.at));
+                    let renderer = bumped.map_or(&mut **renderer, |(_, renderer)| renderer);
                     renderer.render_scene(&rat.stage(shot.at), shot.seed, pixels);
                 }
             }

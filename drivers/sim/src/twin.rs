@@ -108,7 +108,8 @@ impl Twin {
             lights: self.options.lights.iter().filter(|light| light.camera == index).copied().collect(),
         };
         let noise = hash(self.options.seed, CAMERA_STREAM, u64::from(index.0));
-        let painter = Painter::new(&self.scene, camera, index.0, noise);
+        let moved = &self.script.cameras[index.as_usize()].moved;
+        let painter = Painter::new(&self.scene, camera, index.0, noise, moved);
         SimCamera::new(parts, painter)
     }
 

@@ -71,6 +71,19 @@ impl TwinCamera {
         std::array::from_fn(|axis| (0..3).map(|row| self.rotation[row][axis] * direction[row]).sum())
     }
 
+    /// The same camera in the same place, turned about its vertical axis; positive: to its right.
+    pub(crate) fn turned(&self, deg: f64) -> Self {
+        let (sin, cos) = deg.to_radians().sin_cos();
+        let turn = |[x, y, z]: [f64; 3]| [cos * x - sin * z, y, sin * x + cos * z];
+        let mut turned = self.clone();
+        for column in 0..3 {
+            let axis = turn([0, 1, 2].map(|row| self.rotation[row][column]));
+            (0..3).for_each(|row| turned.rotation[row][column] = axis[row]);
+        }
+        turned.translation_m = turn(self.translation_m);
+        turned
+    }
+
     fn distort(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let [k1, k2, p1, p2, k3] = self.distortion;
         let r2 = x * x + y * y;
