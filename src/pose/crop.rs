@@ -40,6 +40,18 @@ impl CropBox {
 /// The most samples along one axis that are averaged into one pixel.
 const TAPS_MAX: usize = 4;
 
+/// Neighbouring pixels that are weighted at once: two samples up to two pixels apart, each between two pixels.
+const WINDOW: usize = 4;
+
+/// Neighbouring pixels (or rows) and their weights in one output.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    first: usize,
+    weights: [f32; WINDOW],
+    /// How many of them count.
+    len: usize,
+}
+
 /// Frames up to this wide are resampled without allocating.
 const FRAME_WIDTH_MAX: usize = 8192;
 
@@ -102,10 +114,10 @@ pub(super) struct Cropper {
     /// (pixel * scale - mean) / sd as gain and offset for each channel.
     gain: Vec<f32>,
     offset: Vec<f32>,
-    /// Column of the blended row and weight of its right neighbour, `taps` for each output column inside the frame.
-    columns: Vec<(u32, f32)>,
+    /// What each output column inside the frame draws from the blended row, as many windows for each.
+    columns: Vec<Window>,
     row: Vec<f32>,
-    /// The part of the frame's rows that is looked at, blended into one.
+    /// The part of the frame's rows that is looked at, blended into one, and [`WINDOW`] zeros.
     source: Vec<f32>,
     mono16_shift: u32,
 }
@@ -139,16 +151,17 @@ impl Cropper {
         let pixels = &frame.pixels[..];
         let stride = frame.geometry.width_px as usize;
         match frame.geometry.format {
-            PixelFormat::Mono8 => self.resample(frame, crop, image, |y, first, [upper, lower], row| {
-                let pair = &pixels[y * stride + first..][..stride + row.len()];
-                let (above, below) = (&pair[..row.len()], &pair[stride..]);
-                for ((sum, &a), &b) in row.iter_mut().zip(above).zip(below) {
-                    *sum += upper * f32::from(a) + lower * f32::from(b);
+            PixelFormat::Mono8 => self.resample(frame, crop, image, |window, first, row| {
+                let pixels = &pixels[window.first * stride + first..];
+                match window.len {
+                    2 => blend::<2>(pixels, stride, &window.weights, row),
+                    3 => blend::<3>(pixels, stride, &window.weights, row),
+                    _ => blend::<WINDOW>(pixels, stride, &window.weights, row),
                 }
             }),
-            PixelFormat::Yuyv => self.resample(frame, crop, image, |y, first, weights, row| {
-                for (line, weight) in weights.into_iter().enumerate() {
-                    let luma = pixels[2 * ((y + line) * stride + first)..].chunks_exact(2);
+            PixelFormat::Yuyv => self.resample(frame, crop, image, |window, first, row| {
+                for (line, weight) in window.lines() {
+                    let luma = pixels[2 * (line * stride + first)..].chunks_exact(2);
                     row.iter_mut().zip(luma).for_each(|(sum, pair)| *sum += weight * f32::from(pair[0]));
                 }
             }),
@@ -164,9 +177,9 @@ impl Cropper {
     fn fill_wide(&mut self, frame: &Frame, crop: &CropBox, image: &mut [f32], shift: u32) -> Brightness {
         let (pixels, stride) = (&frame.pixels[..], frame.geometry.width_px as usize);
         let unit = 1.0 / (1u32 << shift) as f32;
-        self.resample(frame, crop, image, |y, first, weights, row| {
-            for (line, weight) in weights.into_iter().enumerate() {
-                let values = pixels[2 * ((y + line) * stride + first)..].chunks_exact(2);
+        self.resample(frame, crop, image, |window, first, row| {
+            for (line, weight) in window.lines() {
+                let values = pixels[2 * (line * stride + first)..].chunks_exact(2);
                 row.iter_mut().zip(values).for_each(|(sum, pair)| {
                     *sum += weight * unit * f32::from(u16::from_le_bytes([pair[0], pair[1]]));
                 });
@@ -183,10 +196,10 @@ impl Cropper {
             1 => f32::from(pixels[at]),
             _ => f32::from(u16::from_le_bytes([pixels[2 * at], pixels[2 * at + 1]])),
         };
-        self.resample(frame, crop, image, |y, first, weights, row| {
-            for (line, weight) in weights.into_iter().enumerate() {
+        self.resample(frame, crop, image, |window, first, row| {
+            for (line, weight) in window.lines() {
                 for (sum, x) in row.iter_mut().zip(first..) {
-                    let at = ((y + line) & !1) * stride + (x & !1);
+                    let at = (line & !1) * stride + (x & !1);
                     let cell = [at, at + 1, at + stride, at + stride + 1];
                     *sum += weight * unit * cell.into_iter().map(value).sum::<f32>();
                 }
@@ -194,55 +207,50 @@ impl Cropper {
         })
     }
 
-    /// Bilinear up to a reduction of 1.5; beyond it the mean of evenly spread samples. `add(y, first, weights, row)` adds
-    /// the frame's rows `y` and `y + 1` from column `first` on, each times its weight.
+    /// Bilinear up to a reduction of 1.5; beyond it the mean of evenly spread samples. `add(window, first, row)` adds the
+    /// frame's rows of the window from column `first` on, each times its weight.
     fn resample(
         &mut self,
         frame: &Frame,
         crop: &CropBox,
         image: &mut [f32],
-        add: impl Fn(usize, usize, [f32; 2], &mut [f32]),
+        add: impl Fn(&Window, usize, &mut [f32]),
     ) -> Brightness {
-        match taps_of(crop.width_px / self.width as f32) {
+        match windows_of(crop.width_px / self.width as f32) {
             1 => self.resample_rows::<1>(frame, crop, image, add),
             2 => self.resample_rows::<2>(frame, crop, image, add),
-            3 => self.resample_rows::<3>(frame, crop, image, add),
             _ => self.resample_rows::<TAPS_MAX>(frame, crop, image, add),
         }
     }
 
-    /// [`Cropper::resample`] with `TAPS` samples along a row. Rows are blended before columns are picked: the first runs
-    /// over neighbours and is vectorised, so that only the second looks pixels up one by one.
-    fn resample_rows<const TAPS: usize>(
+    /// [`Cropper::resample`] with `WINDOWS` windows for a column. Rows are blended before columns are picked: the first
+    /// runs over neighbours and is vectorised, so that only the second looks pixels up one by one.
+    fn resample_rows<const WINDOWS: usize>(
         &mut self,
         frame: &Frame,
         crop: &CropBox,
         image: &mut [f32],
-        add: impl Fn(usize, usize, [f32; 2], &mut [f32]),
+        add: impl Fn(&Window, usize, &mut [f32]),
     ) -> Brightness {
         let (frame_width, frame_height) = (frame.geometry.width_px as usize, frame.geometry.height_px as usize);
         let (step_x, step_y) = (crop.width_px / self.width as f32, crop.height_px / self.height as f32);
-        let taps_y = taps_of(step_y);
-        let weight = 1.0 / (TAPS * taps_y) as f32;
-        let (inside, first) = self.place_columns(crop.left_px, step_x, TAPS, frame_width);
+        let (inside, first) = self.place_columns(crop.left_px, step_x, frame_width);
+        let looked_at = self.source.len().saturating_sub(WINDOW);
         let mut range = LaneRange::new();
         self.row.fill(0.0);
         for out_y in 0..self.height {
             self.source.fill(0.0);
-            let mut is_whole = true;
-            for tap in 0..taps_y {
-                let y = crop.top_px + (out_y as f32 + (tap as f32 + 0.5) / taps_y as f32) * step_y;
-                match between(y, frame_height) {
-                    Some((y0, down)) => add(y0, first, [(1.0 - down) * weight, down * weight], &mut self.source),
-                    None => is_whole = false,
-                }
-            }
+            let start = crop.top_px + out_y as f32 * step_y;
+            let is_whole = each_window(start, step_y, frame_height, |window| {
+                add(window, first, &mut self.source[..looked_at]);
+            });
             let source = &self.source[..];
-            for (out, taps) in self.row[inside.clone()].iter_mut().zip(self.columns.as_chunks::<TAPS>().0) {
+            for (out, windows) in self.row[inside.clone()].iter_mut().zip(self.columns.as_chunks::<WINDOWS>().0) {
                 *out = 0.0;
-                for &(x, right) in taps {
-                    if let Some(pair) = source.get(x as usize..x as usize + 2) {
-                        *out += pair[0] + (pair[1] - pair[0]) * right;
+                for window in windows {
+                    if let Some(&[a, b, c, d]) = source[window.first..].first_chunk() {
+                        let [u, v, w, x] = window.weights;
+                        *out += (a * u + c * w) + (b * v + d * x);
                     }
                 }
             }
@@ -255,24 +263,26 @@ impl Cropper {
         range.brightness()
     }
 
-    /// Source columns of the output columns that lie inside the frame, counted from the first source column. Gives those
-    /// output columns and the first source column, and sizes the blended row.
-    fn place_columns(&mut self, left_px: f32, step_x: f32, taps: usize, frame_width: usize) -> (Range<usize>, usize) {
+    /// What each output column draws from, counted from the first source column, for the output columns that lie inside the
+    /// frame. Gives those output columns and the first source column, and sizes the blended row.
+    fn place_columns(&mut self, left_px: f32, step_x: f32, frame_width: usize) -> (Range<usize>, usize) {
         self.columns.clear();
-        let place = |out_x: usize, tap: usize| {
-            between(left_px + (out_x as f32 + (tap as f32 + 0.5) / taps as f32) * step_x, frame_width)
-        };
-        let is_inside = |out_x: &usize| place(*out_x, 0).is_some() && place(*out_x, taps - 1).is_some();
+        let start_of = |out_x: usize| left_px + out_x as f32 * step_x;
+        let is_inside = |out_x: &usize| each_window(start_of(*out_x), step_x, frame_width, |_| ());
         let start = (0..self.width).find(is_inside).unwrap_or(self.width);
         let end = (start..self.width).rfind(is_inside).map_or(start, |last| last + 1);
-        let first = (start < end).then(|| place(start, 0)).flatten().map_or(0, |column| column.0);
-        let mut last = first;
-        for (x0, right) in (start..end).flat_map(|out_x| (0..taps).filter_map(move |tap| place(out_x, tap))) {
-            self.columns.push(((x0 - first) as u32, right));
-            last = x0 + 1;
+        let (mut first, mut beyond) = (usize::MAX, 0);
+        for out_x in start..end {
+            each_window(start_of(out_x), step_x, frame_width, |window| {
+                first = first.min(window.first);
+                beyond = beyond.max(window.first + window.len);
+                self.columns.push(*window);
+            });
         }
-        self.source.resize(if start < end { last + 1 - first } else { 0 }, 0.0);
-        (start..end, first)
+        self.columns.iter_mut().for_each(|window| window.first -= first);
+        let looked_at = if start < end { beyond - first + WINDOW } else { 0 };
+        self.source.resize(looked_at, 0.0);
+        (start..end, if start < end { first } else { 0 })
     }
 
     fn write_row(&self, out_y: usize, image: &mut [f32]) {
@@ -293,6 +303,61 @@ impl Cropper {
                 }
             }
         }
+    }
+}
+
+impl Window {
+    /// The rows and their weights.
+    fn lines(&self) -> impl Iterator<Item = (usize, f32)> {
+        (self.first..).zip(self.weights).take(self.len)
+    }
+
+    /// Adds a sample between pixel `at` and the next.
+    fn add(&mut self, (at, next): (usize, f32), weight: f32) {
+        let offset = at - self.first;
+        self.weights[offset] += (1.0 - next) * weight;
+        self.weights[offset + 1] += next * weight;
+        self.len = offset + 2;
+    }
+}
+
+/// Samples that share a window: two where they are at most two pixels apart.
+fn samples_of_window(step: f32) -> usize {
+    if step <= 2.0 * taps_of(step) as f32 { 2 } else { 1 }
+}
+
+/// Windows that one output draws from, for a reduction of `step`.
+fn windows_of(step: f32) -> usize {
+    taps_of(step).div_ceil(samples_of_window(step))
+}
+
+/// Gives the windows that an output from `start` to `start + step` draws from, in order; whether all its samples lie within
+/// the `pixels` there are.
+fn each_window(start: f32, step: f32, pixels: usize, mut give: impl FnMut(&Window)) -> bool {
+    let taps = taps_of(step);
+    let (weight, shared) = (1.0 / taps as f32, samples_of_window(step));
+    let mut is_whole = true;
+    for tap in (0..taps).step_by(shared) {
+        let mut window: Option<Window> = None;
+        for tap in tap..(tap + shared).min(taps) {
+            let Some(place) = between(start + (tap as f32 + 0.5) * weight * step, pixels) else {
+                is_whole = false;
+                continue;
+            };
+            window.get_or_insert(Window { first: place.0, weights: [0.0; WINDOW], len: 0 }).add(place, weight);
+        }
+        if let Some(window) = window {
+            give(&window);
+        }
+    }
+    is_whole
+}
+
+/// Adds `LINES` neighbouring rows of bytes, each times its weight.
+fn blend<const LINES: usize>(pixels: &[u8], stride: usize, weights: &[f32; WINDOW], row: &mut [f32]) {
+    let lines: [&[u8]; LINES] = std::array::from_fn(|line| &pixels[line * stride..][..row.len()]);
+    for (x, sum) in row.iter_mut().enumerate() {
+        *sum += (0..LINES).map(|line| weights[line] * f32::from(lines[line][x])).sum::<f32>();
     }
 }
 

@@ -303,6 +303,9 @@ impl Decoder {
     }
 }
 
+/// Columns that are summed at once, in lanes that the compiler vectorises.
+const BLOCK: usize = 16;
+
 /// Sums over a map: of its values, and of its values times column, column², row, row².
 #[derive(Clone, Copy, Debug, Default)]
 struct Moments {
@@ -315,24 +318,47 @@ impl Moments {
     /// Of the map's values, or of `exp(value - top)`.
     fn of(map: &Map<'_>, top: Option<f32>) -> Self {
         let mut sums = Self::default();
-        for row in 0..map.rows {
-            let [mass, first, second] = match top {
-                None if map.column_step == 1 => line_sums(&map.values[row * map.row_step..][..map.columns]),
-                _ => (0..map.columns).fold([0.0; 3], |[mass, first, second], column| {
-                    let value = map.at(row, column);
-                    let value = top.map_or(value, |top| (value - top).exp());
-                    let x = column as f32;
-                    [mass + value, first + value * x, second + value * x * x]
-                }),
-            };
-            let y = row as f32;
-            sums.mass += mass;
-            sums.column[0] += first;
-            sums.column[1] += second;
-            sums.row[0] += mass * y;
-            sums.row[1] += mass * y * y;
+        let blocks = if map.column_step == 1 && top.is_none() { map.columns / BLOCK } else { 0 };
+        for block in 0..blocks {
+            sums.add_block(map, block * BLOCK);
+        }
+        for column in blocks * BLOCK..map.columns {
+            let x = column as f32;
+            for row in 0..map.rows {
+                let (value, y) = (map.at(row, column), row as f32);
+                let value = top.map_or(value, |top| (value - top).exp());
+                sums.mass += value;
+                sums.column[0] += value * x;
+                sums.column[1] += value * x * x;
+                sums.row[0] += value * y;
+                sums.row[1] += value * y * y;
+            }
         }
         sums
+    }
+
+    /// Adds [`BLOCK`] columns. Sums of sums of sums down a column give its moments without a multiplication: a value
+    /// `k` rows above the end is counted `k` times in the second and `k (k + 1) / 2` times in the third.
+    fn add_block(&mut self, map: &Map<'_>, column: usize) {
+        let (mut once, mut twice, mut thrice) = ([0.0f32; BLOCK], [0.0f32; BLOCK], [0.0f32; BLOCK]);
+        for row in 0..map.rows {
+            let Some(values) = map.values[row * map.row_step + column..].first_chunk::<BLOCK>() else { return };
+            for lane in 0..BLOCK {
+                once[lane] += values[lane];
+                twice[lane] += once[lane];
+                thrice[lane] += twice[lane];
+            }
+        }
+        let rows = map.rows as f32;
+        for lane in 0..BLOCK {
+            let (x, mass) = ((column + lane) as f32, once[lane]);
+            let (by_k, by_k2) = (twice[lane], 2.0 * thrice[lane] - twice[lane]);
+            self.mass += mass;
+            self.column[0] += mass * x;
+            self.column[1] += mass * x * x;
+            self.row[0] += rows * mass - by_k;
+            self.row[1] += rows * rows * mass - 2.0 * rows * by_k + by_k2;
+        }
     }
 
     fn is_finite(&self) -> bool {
@@ -349,31 +375,6 @@ impl Moments {
         let [x, y] = self.mean();
         [self.column[1] / self.mass - x * x, self.row[1] / self.mass - y * y]
     }
-}
-
-/// Sum of a row's values, of its values times column, and times column². In lanes, which the compiler vectorises.
-fn line_sums(line: &[f32]) -> [f32; 3] {
-    const LANES: usize = 8;
-    let (mut mass, mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
-    let mut x: [f32; LANES] = std::array::from_fn(|lane| lane as f32);
-    let chunks = line.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            let weighted = chunk[lane] * x[lane];
-            mass[lane] += chunk[lane];
-            first[lane] += weighted;
-            second[lane] += weighted * x[lane];
-            x[lane] += LANES as f32;
-        }
-    }
-    for (lane, &value) in rest.iter().enumerate() {
-        let weighted = value * x[lane];
-        mass[lane] += value;
-        first[lane] += weighted;
-        second[lane] += weighted * x[lane];
-    }
-    [mass, first, second].map(|lanes| lanes.iter().sum())
 }
 
 /// Sum of the map's values (or of `exp(value - top)`) within [`WINDOW_CELLS`] of a place.
@@ -454,4 +455,31 @@ fn highest(map: &Map<'_>) -> Option<(usize, usize, f32)> {
     let (row, value) = best.filter(|_| sum.is_finite())?;
     let column = (0..map.columns).find(|&c| map.at(row, c) == value)?;
     Some((row, column, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_in_blocks_are_those_of_the_definition() {
+        // One block and a rest, in rows wider than the map.
+        let (rows, columns, row_step) = (29, 21, 24);
+        let values: Vec<f32> = (0..rows * row_step).map(|i| ((i * 37) % 101) as f32 / 101.0).collect();
+        let map = Map { values: &values, rows, columns, row_step, column_step: 1 };
+        let found = Moments::of(&map, None);
+        let cells = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row as f64, column as f64)));
+        let sum = |weight: fn(f64, f64) -> f64| -> f64 {
+            cells().map(|(row, column)| f64::from(map.at(row as usize, column as usize)) * weight(row, column)).sum()
+        };
+        for (found, expected) in [
+            (found.mass, sum(|_, _| 1.0)),
+            (found.column[0], sum(|_, column| column)),
+            (found.column[1], sum(|_, column| column * column)),
+            (found.row[0], sum(|row, _| row)),
+            (found.row[1], sum(|row, _| row * row)),
+        ] {
+            assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found}, not {expected}");
+        }
+    }
 }
