@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use mimicd::pose::{CropBox, Detector, DetectorOptions, NetworkSpec, PoseError};
+use mimicd::geometry::Calibration;
+use mimicd::pose::{CropBox, Detector, DetectorOptions, NetworkSpec, PoseConfig, PoseError, PoseStage, TrackState};
 use mimicd_device::{CameraIndex, Frame, FrameGeometry, PixelFormat};
+use nalgebra::Vector3;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pose").join(name)
@@ -104,6 +106,8 @@ fn inspection_drafts_a_manifest_for_each_kind_of_export() {
         ("rtmpose.onnx", &["\"simcc\"", "x = \"simcc_x\"", "bins_per_px = 2.0", "width_px = 96"][..]),
         ("sleap.onnx", &["\"peaks\"", "positions = \"peaks\"", "values = \"peak_vals\"", "instances = 1"][..]),
         ("sleap_centroid.onnx", &["\"peaks\"", "positions = \"centroids\"", "instances = 3"][..]),
+        ("sleap_centered_instance.onnx", &["\"peaks\"", "positions = \"peaks\"", "instances = 1"][..]),
+        ("sleap_topdown.onnx", &["\"peaks\"", "values = \"peak_vals\"", "instances = 2", "\"kp1\""][..]),
     ] {
         let text = mimicd::pose::inspect(&fixture(file)).unwrap();
         for part in wanted {
@@ -174,6 +178,73 @@ fn sleap_centroid_takes_the_best_candidate() {
     detector.run().unwrap();
     let [x, y, confidence] = detector.keypoint_px(1, 0, &crop).unwrap();
     assert!((x - 160.5).abs() < 1.0 && (y - 96.5).abs() < 1.0 && confidence > 0.9, "{x}, {y}, {confidence}");
+}
+
+const CENTERED: &str =
+    "width_px = 128\nheight_px = 128\n[decode]\nkind = \"peaks\"\npositions = \"peaks\"\nvalues = \"peak_vals\"";
+
+#[test]
+fn sleap_centred_instance_and_top_down_give_the_animals_peaks() {
+    let top_down = format!("{CENTERED}\ninstances = 2");
+    for (file, manifest) in [("sleap_centered_instance.onnx", CENTERED), ("sleap_topdown.onnx", &top_down)] {
+        let spec = spec(file, manifest);
+        let found = see(&spec, &frame(300, 200, (40 + 40, 20 + 80), (40 + 80, 20 + 40), 4));
+        // A stride of 4: column 10 is pixel 40 of the crop, as sleap-nn counts, not the cell's middle.
+        assert_near(found[0], 80.0, 100.0, 0.01);
+        assert_near(found[1], 120.0, 60.0, 0.01);
+        let mut dim = frame(300, 200, (80, 100), (120, 60), 4);
+        dim.pixels.iter_mut().for_each(|pixel| *pixel /= 8);
+        assert_eq!(see(&spec, &dim)[0][2], 0.0, "{file}: under the graph's threshold is missing");
+    }
+    // One instance of two is refused with the shape that the file gives.
+    assert!(refusal(&spec("sleap_topdown.onnx", CENTERED), 2).contains("[1, 2, 2, 2]"));
+}
+
+/// The pair of networks that SLEAP's top-down training gives, as one manifest: the centroid finds the animal in whole
+/// views, the centred instance its keypoints in the crops around it, and both are triangulated.
+#[test]
+fn sleap_centroid_and_centred_instance_follow_an_animal_in_three_dimensions() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let calibration = Calibration::load(&root.join("configs/twin-calibration.toml")).unwrap();
+    let centroid = "[coarse]\nwidth_px = 128\nheight_px = 128\n[coarse.decode]\nkind = \"peaks\"\n\
+                    positions = \"centroids\"\nvalues = \"centroid_vals\"\ninstances = 3";
+    let (network, fine, coarse) = (
+        CENTERED.replace("[decode]", "[network.decode]"),
+        fixture("sleap_centered_instance.onnx"),
+        fixture("sleap_centroid.onnx"),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pair.toml");
+    let text = format!(
+        "name = \"pair\"\nkind = \"multiview\"\nkeypoints = [\"bright\", \"dark\"]\n[crop]\nwidth_m = 0.3\n[network]\n\
+         file = {fine:?}\n{network}\n{}\n",
+        centroid.replace("[coarse]\n", &format!("[coarse]\nfile = {coarse:?}\n"))
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut stage = PoseStage::load(&PoseConfig::with_model(path), &calibration).unwrap();
+    let mut out = stage.blank();
+    for step in 0..5 {
+        let bright = Vector3::new(0.05 + 0.01 * f64::from(step), -0.04, 0.05);
+        let dark = bright + Vector3::new(0.03, 0.04, 0.01);
+        let frames: Vec<Frame> = calibration
+            .cameras
+            .iter()
+            .map(|camera| {
+                let corner = |point: &Vector3<f64>, size: f64| {
+                    let pixel = camera.project(point).unwrap();
+                    ((pixel.x - size / 2.0).round() as usize, (pixel.y - size / 2.0).round() as usize)
+                };
+                frame(camera.width_px, camera.height_px, corner(&bright, 13.0), corner(&dark, 13.0), 13)
+            })
+            .collect();
+        stage.estimate(&frames.iter().map(Some).collect::<Vec<_>>(), &mut out);
+        for (keypoint, truth) in out.keypoints.iter().zip([bright, dark]) {
+            let error_mm = (Vector3::from(keypoint.xyz_m) - truth).norm() * 1e3;
+            // Cells are 7 px of the view wide, about 10 mm, and their corners are given.
+            assert!(error_mm < 14.0 && keypoint.confidence > 0.5, "step {step}: {error_mm} mm, {keypoint:?}");
+        }
+    }
+    assert_eq!(out.state, TrackState::Tracking);
 }
 
 fn refusal(spec: &NetworkSpec, keypoints: usize) -> String {

@@ -98,11 +98,15 @@ fn twice(one: Option<usize>, other: Option<usize>) -> bool {
     one.zip(other).is_some_and(|(one, other)| 2 * one == other)
 }
 
-/// Positions are the output whose last axis is 2; values the one of the same shape without it.
+/// Positions are the output whose last axis is 2; values the one of the same shape without it. A graph that finds animals
+/// and then their keypoints gives both; keypoints have one axis more.
 fn peaks(outputs: &[Port]) -> Option<Draft> {
-    let positions = outputs.iter().find(|port| port.sizes.len() >= 3 && port.sizes.last() == Some(&Some(2)))?;
+    let pairs = outputs.iter().filter(|port| port.sizes.len() >= 3 && port.sizes.last() == Some(&Some(2)));
+    let positions = pairs.rev().max_by_key(|port| port.sizes.len())?;
     let shape = &positions.sizes[..positions.sizes.len() - 1];
-    let values = outputs.iter().find(|port| port.sizes == shape)?;
+    // Animals of two keypoints have centroids of the same shape.
+    let alike = outputs.iter().filter(|port| port.sizes == shape);
+    let values = alike.max_by_key(|port| port.name.contains("val"))?;
     let (instances, keypoints) = match shape {
         [_, instances, keypoints] => (*instances, *keypoints),
         _ if positions.name.contains("centroid") => (shape[1], Some(1)),

@@ -123,6 +123,63 @@ def sleap(path):
     )
 
 
+def global_peaks(g, image):
+    """sleap-nn's peaks of two maps: column and row of the highest cell times the stride, NaN and 0 where it is under 0.2."""
+    maps = two_maps(g, image, 4, scale=255.0)
+    flat = g.add("Reshape", [maps, g.constant("flat", np.array([0, 2, -1], dtype=np.int64))], "flat_maps")
+    best = g.add("ReduceMax", [flat], "best", axes=[2], keepdims=0)
+    cell = g.add("ArgMax", [flat], "cell", axis=2, keepdims=0)
+    # Images of any size.
+    across = g.add("Gather", [g.add("Shape", [maps], "shape"), g.constant("width_axis", np.int64(3))], "columns")
+    last = g.constant("last", np.array([2], dtype=np.int64))
+    x = g.add("Unsqueeze", [g.add("Mod", [cell, across], "column"), last], "x")
+    y = g.add("Unsqueeze", [g.add("Div", [cell, across], "row"), last], "y")
+    pair = g.add("Cast", [g.add("Concat", [x, y], "pair", axis=2)], "pair_f", to=FLOAT)
+    found = g.add("Mul", [pair, g.constant("stride", np.float32(4))], "found")
+    low = g.add("Less", [best, g.constant("threshold", np.float32(0.2))], "low")
+    peaks = g.add("Where", [g.add("Unsqueeze", [low, last], "low_pair"), g.constant("nan", np.float32(np.nan)), found], "sure_peaks")
+    values = g.add("Where", [low, g.constant("zero", np.float32(0)), best], "sure_vals")
+    return peaks, values
+
+
+def sleap_centered_instance(path):
+    """Byte crops of any size in (here 128); the peaks of one animal in the middle of the crop out."""
+    g = Graph()
+    peaks, values = global_peaks(g, g.add("Cast", ["image"], "image_f", to=FLOAT))
+    g.add("Identity", [peaks], "peaks")
+    g.add("Identity", [values], "peak_vals")
+    g.save(
+        path,
+        [("image", BYTE, ["batch", 1, "height", "width"])],
+        [("peaks", FLOAT, ["batch", 2, 2]), ("peak_vals", FLOAT, ["batch", 2])],
+    )
+
+
+def sleap_topdown(path):
+    """Both stages in one graph: two candidate animals with their centroids and peaks, the second one not there (zeros)."""
+    g = Graph()
+    peaks, values = global_peaks(g, g.add("Cast", ["image"], "image_f", to=FLOAT))
+    one = g.constant("instance_axis", np.array([1], dtype=np.int64))
+    for name, of_one in (("peaks", peaks), ("peak_vals", values)):
+        there = g.add("Unsqueeze", [of_one, one], f"{name}_there")
+        gone = g.add("Mul", [g.add("Where", [g.add("IsNaN", [there], f"{name}_nan"), "zero", there], f"{name}_number"), "zero"], f"{name}_gone")
+        g.add("Concat", [there, gone], name, axis=1)
+    g.add("ReduceMean", ["peaks"], "centroids", axes=[2], keepdims=0)
+    g.add("ReduceMean", ["peak_vals"], "centroid_vals", axes=[2], keepdims=0)
+    g.add("Greater", ["centroid_vals", "threshold"], "instance_valid")
+    g.save(
+        path,
+        [("image", BYTE, ["batch", 1, "height", "width"])],
+        [
+            ("centroids", FLOAT, ["batch", 2, 2]),
+            ("centroid_vals", FLOAT, ["batch", 2]),
+            ("peaks", FLOAT, ["batch", 2, 2, 2]),
+            ("peak_vals", FLOAT, ["batch", 2, 2]),
+            ("instance_valid", TensorProto.BOOL, ["batch", 2]),
+        ],
+    )
+
+
 def sleap_centroid(path):
     """Byte images in; three candidate centroids out, the brightest cell last."""
     g = Graph()
@@ -150,7 +207,7 @@ def sleap_centroid(path):
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for make in (lightning_pose, deeplabcut, rtmpose, sleap, sleap_centroid):
+    for make in (lightning_pose, deeplabcut, rtmpose, sleap, sleap_centroid, sleap_centered_instance, sleap_topdown):
         make(folder / f"{make.__name__}.onnx")
 
 
