@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use super::GlmSettings;
 use super::design::Design;
 use super::quadratic::Quadratic;
-use super::sample::{LOG_RATE_MAX, Sample, SampleSize};
+use super::sample::{Growing, LOG_RATE_MAX, Sample, SampleSize};
 
 /// Bins of one matrix product.
 const CHUNK: usize = 1_024;
@@ -76,8 +76,10 @@ pub struct Descent {
     at: Coefficients,
     active: Vec<usize>,
     passes: usize,
-    /// Active units whose step at the end of the running pass is made.
+    /// Active units whose turn at the end of the running pass is over.
     ending: usize,
+    /// Curvature of the next of them, where it needs a new one.
+    growing: Option<Growing>,
     /// Mean count of each unit over the training bins of the first pass.
     means: Vec<f64>,
     /// Of the running pass.
@@ -148,6 +150,7 @@ impl Descent {
             active: (0..units).collect(),
             passes: 0,
             ending: 0,
+            growing: None,
             means: vec![f64::NAN; units],
             sums: Sums::default(),
             sample,
@@ -245,37 +248,59 @@ impl Descent {
 
     /// Ends a pass: takes or refuses each unit's last step and makes its next.
     pub fn end(&mut self) {
-        self.end_some(usize::MAX);
+        while !self.end_piece(usize::MAX) {}
     }
 
-    /// [`end`](Self::end) for the next `units` units only; returns whether all have had their turn.
-    pub fn end_some(&mut self, units: usize) -> bool {
-        let bins = self.sums.bins.max(1.0);
-        self.passes += usize::from(self.ending == 0);
-        let last = self.ending.saturating_add(units).min(self.active.len());
-        for slot in self.ending..last {
-            let index = self.active[slot];
-            if self.passes == 1 {
-                self.means[index] = self.sums.count[slot].max(0.5) / bins;
-                if self.is_lost(slot, index, bins) {
-                    self.at.weights.column_mut(index).fill(0.0);
-                    self.at.intercepts[index] = self.means[index].ln();
-                    continue;
-                }
+    /// A piece of [`end`](Self::end): one unit's step, or at most `rows` rows of the curvature that it needs; returns whether
+    /// all units have had their turn.
+    pub fn end_piece(&mut self, rows: usize) -> bool {
+        let Some(&index) = self.active.get(self.ending) else { return self.turn_over() };
+        if self.growing.is_none() {
+            self.passes += usize::from(self.ending == 0);
+            if self.settle(self.ending, index) {
+                self.ending += 1;
+                return self.turn_over();
             }
-            self.judge(slot, index, bins);
-            if !self.units[index].done {
-                self.step(index);
+            if self.wants_curvature(index) {
+                self.growing = Some(self.sample.begin_curvature(&self.units[index].best));
+                return false;
             }
         }
-        self.ending = last;
-        if last < self.active.len() {
+        if let Some(growing) = &mut self.growing {
+            let Some(curvature) = growing.grow(&self.sample, rows) else { return false };
+            let unit = &mut self.units[index];
+            (unit.curvature, unit.stale, self.growing) = (Some(curvature), false, None);
+        }
+        self.step(index);
+        self.ending += 1;
+        self.turn_over()
+    }
+
+    /// Begins the next pass if all units have had their turn.
+    fn turn_over(&mut self) -> bool {
+        if self.ending < self.active.len() {
             return false;
         }
+        self.passes += usize::from(self.active.is_empty());
         self.ending = 0;
         self.active.retain(|index| !self.units[*index].done);
         self.begin();
         true
+    }
+
+    /// Judges a unit's last step; whether its next needs no work: because it is done, or begins anew at a constant rate.
+    fn settle(&mut self, slot: usize, index: usize) -> bool {
+        let bins = self.sums.bins.max(1.0);
+        if self.passes == 1 {
+            self.means[index] = self.sums.count[slot].max(0.5) / bins;
+            if self.is_lost(slot, index, bins) {
+                self.at.weights.column_mut(index).fill(0.0);
+                self.at.intercepts[index] = self.means[index].ln();
+                return true;
+            }
+        }
+        self.judge(slot, index, bins);
+        self.units[index].done
     }
 
     /// Mean count of each unit over the training bins; known after the first pass. A unit that never fired counts half a
@@ -326,15 +351,14 @@ impl Descent {
         unit.done = largest.fold(0.0, f64::max) <= settings.tolerance;
     }
 
-    fn step(&mut self, index: usize) {
-        let settings = self.settings;
+    fn wants_curvature(&self, index: usize) -> bool {
         let constant = self.passes == 1 && !self.shared.is_empty();
         let refresh = matches!(self.passes, 2 | 5 | 10 | 20 | 40);
-        if !constant && (refresh || self.units[index].curvature.is_none()) {
-            let curvature = self.sample.curvature(&self.units[index].best);
-            let unit = &mut self.units[index];
-            (unit.curvature, unit.stale) = (Some(curvature), false);
-        }
+        !constant && (refresh || self.units[index].curvature.is_none())
+    }
+
+    fn step(&mut self, index: usize) {
+        let settings = self.settings;
         let unit = &self.units[index];
         let scaled: Vec<f64>;
         let curvature = match &unit.curvature {

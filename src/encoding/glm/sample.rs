@@ -59,20 +59,37 @@ impl Sample {
         self.weighted(&self.shares)
     }
 
-    /// Mean of rate × outer product at these weights (the intercept last), row after row.
-    pub(super) fn curvature(&self, at: &[f64]) -> Vec<f64> {
+    /// Begins the mean of rate × outer product at these weights (the intercept last).
+    pub(super) fn begin_curvature(&self, at: &[f64]) -> Growing {
         let log_rates = self.rows.dot(&ndarray::ArrayView1::from(at));
-        let weights: Vec<f64> = log_rates
-            .iter()
-            .zip(&self.shares)
-            .map(|(log_rate, share)| log_rate.min(LOG_RATE_MAX).exp() * share)
-            .collect();
-        self.weighted(&weights)
+        let rates =
+            log_rates.iter().zip(&self.shares).map(|(log_rate, share)| log_rate.min(LOG_RATE_MAX).exp() * share);
+        Growing { weights: rates.collect(), done: 0, sum: Array2::zeros((at.len(), at.len())) }
     }
 
     fn weighted(&self, weights: &[f64]) -> Vec<f64> {
         let weighted = &self.rows * &ndarray::ArrayView1::from(weights).insert_axis(Axis(1));
         self.rows.t().dot(&weighted).iter().copied().collect()
+    }
+}
+
+/// A curvature on its way: it takes longer than a piece of live work may.
+#[derive(Clone, Debug)]
+pub(super) struct Growing {
+    weights: Vec<f64>,
+    done: usize,
+    sum: Array2<f64>,
+}
+
+impl Growing {
+    /// Takes in up to `rows` more of the sample's bins; the whole, row after row, once all are in.
+    pub(super) fn grow(&mut self, sample: &Sample, rows: usize) -> Option<Vec<f64>> {
+        let end = self.done.saturating_add(rows).min(self.weights.len());
+        let part = sample.rows.slice(s![self.done..end, ..]);
+        let weighted = &part * &ndarray::ArrayView1::from(&self.weights[self.done..end]).insert_axis(Axis(1));
+        ndarray::linalg::general_mat_mul(1.0, &part.t(), &weighted, 1.0, &mut self.sum);
+        self.done = end;
+        (end == self.weights.len()).then(|| self.sum.iter().copied().collect())
     }
 }
 
@@ -95,6 +112,10 @@ mod tests {
     use super::super::super::testing::Dice;
     use super::*;
 
+    fn whole(sample: &Sample, at: &[f64]) -> Vec<f64> {
+        sample.begin_curvature(at).grow(sample, usize::MAX).expect("all rows at once")
+    }
+
     #[test]
     fn a_part_of_the_bins_gives_the_curvature_of_all_and_misses_no_outlier() {
         let mut dice = Dice::new(3);
@@ -109,10 +130,15 @@ mod tests {
         let all = Sample::of(&design, 20_000, |_| true, SampleSize { min: 20_000, ..size });
         assert_eq!((part.rows.nrows(), all.rows.nrows()), (1_200, 19_998));
         let at: Vec<f64> = (0..13).map(|i| if i == 12 { -1.0 } else { 0.05 * f64::from(i % 5) - 0.1 }).collect();
-        for (part, all) in [(part.outer(), all.outer()), (part.curvature(&at), all.curvature(&at))] {
+        for (part, all) in [(part.outer(), all.outer()), (whole(&part, &at), whole(&all, &at))] {
             let far = part.iter().zip(&all).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             let size = all.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
             assert!(far < 0.1 * size, "{far} of {size}");
         }
+        let mut growing = part.begin_curvature(&at);
+        let pieces: Vec<_> = std::iter::repeat_with(|| growing.grow(&part, 500)).take(3).collect();
+        assert!(pieces[..2].iter().all(Option::is_none));
+        let (pieced, whole) = (pieces[2].as_ref().expect("1,200 rows are three pieces"), whole(&part, &at));
+        assert!(pieced.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-12 * b.abs().max(1.0)));
     }
 }

@@ -23,8 +23,8 @@ const BLOCKS_MIN: usize = 10;
 const PASSES: usize = 4;
 /// Bins of a piece of work.
 const PIECE: usize = 256;
-/// Units whose steps are one piece of work.
-const UNITS: usize = 1;
+/// Rows of a curvature's sample that are one piece of work.
+const ROWS: usize = 256;
 /// Whether there is time for another piece of work.
 pub type KeepGoing<'a> = &'a mut dyn FnMut() -> bool;
 
@@ -285,7 +285,7 @@ impl LiveEncoder {
             }
             Phase::Step => {
                 let Some(descent) = &mut visit.descent else { return false };
-                if descent.end_some(UNITS) {
+                if descent.end_piece(ROWS) {
                     let over = descent.done() || descent.passes() >= PASSES;
                     visit.phase = if over { Phase::Score(visit.fold) } else { Phase::Pass(visit.design.first()) };
                 }
@@ -349,7 +349,7 @@ impl LiveEncoder {
                 let mut descent = Descent::warm(self.settings.glm, &design, bins, training, SampleSize::EXACT, at);
                 while !descent.done() {
                     descent.add(&design, counts, design.first()..bins, training);
-                    while !descent.end_some(UNITS) {
+                    while !descent.end_piece(ROWS) {
                         if !keep_going() {
                             return false;
                         }
