@@ -396,7 +396,8 @@ impl Collector {
         }
     }
 
-    /// Counts a finished file's frames and declares those that were numbered for it and are not there.
+    /// Counts a finished file's frames and declares those that were numbered for it and are not there. An encoder that died
+    /// before it made its file leaves nothing to enter.
     fn close_video(
         &mut self,
         camera: usize,
@@ -404,13 +405,7 @@ impl Collector {
         offered: u64,
         until: Instant,
     ) -> Result<(), RecordError> {
-        let info = self.catalog.cameras[camera].clone();
-        // The manifest will vouch for the file: it must be there after a power cut, too.
-        let synced = std::fs::File::open(&part.path).and_then(|file| file.sync_all());
-        synced.map_err(|error| RecordError::file(&part.path, "sync", error))?;
-        let counted = count_frames(&self.config.ffprobe, &part.path, &info)?;
-        let entry = video_entry(&self.folder, &info.name, part, offered, counted);
-        lock(&self.manifest).videos.push(entry);
+        let counted = if part.path.exists() { self.enter_video(camera, part, offered)? } else { 0 };
         if counted < offered {
             let stream = format!("{}/part{}", self.names.videos[camera], part.part);
             let cause = if part.died { GapCause::EncoderDied } else { GapCause::Damaged };
@@ -419,6 +414,18 @@ impl Collector {
             self.put_gap(&Gap::range(&stream, GapUnit::VideoFrames, first, end, RigTime::ZERO, cause));
         }
         Ok(())
+    }
+
+    /// Enters a finished file into the manifest; returns how many frames it holds.
+    fn enter_video(&self, camera: usize, part: &FinishedPart, offered: u64) -> Result<u64, RecordError> {
+        let info = &self.catalog.cameras[camera];
+        // The manifest will vouch for the file: it must be there after a power cut, too.
+        let synced = std::fs::File::open(&part.path).and_then(|file| file.sync_all());
+        synced.map_err(|error| RecordError::file(&part.path, "sync", error))?;
+        let counted = count_frames(&self.config.ffprobe, &part.path, info)?;
+        let entry = video_entry(&self.folder, &info.name, part, offered, counted);
+        lock(&self.manifest).videos.push(entry);
+        Ok(counted)
     }
 }
 

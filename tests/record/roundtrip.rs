@@ -118,6 +118,44 @@ fn an_encoder_killed_while_recording_costs_declared_frames_only() {
     assert!(manifest.videos[0].counted > 200 && manifest.videos[2].counted > 50, "{:?}", manifest.videos);
 }
 
+#[test]
+fn an_encoder_that_never_makes_its_file_costs_declared_frames_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if std::process::Command::new("ffmpeg").arg("-version").stdout(std::process::Stdio::null()).status().is_err() {
+        println!("skipped: ffmpeg is not installed");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("encoder");
+    let script = "#!/bin/sh\ncase \"$*\" in *cam1.mkv*) exit 1 ;; esac\nexec ffmpeg \"$@\"\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut config = config(home.path(), VideoCodec::X264);
+    config.ffmpeg = program.display().to_string();
+    let mut recorder = start(&config);
+    let mut feed = Feed::new(&mut recorder, 0);
+    for _ in 0..300 {
+        feed.step(&[true, true], true);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(feed);
+    let folder = recorder.seal().expect("sealed").folder;
+    let manifest = Manifest::open(&folder).unwrap();
+    let files: Vec<_> = manifest.videos.iter().map(|video| video.file.as_str()).collect();
+    assert_eq!(files, ["video/cam0.mkv", "video/cam1-part1.mkv"]);
+    let verdict = verify(&folder).unwrap();
+    assert!(verdict.ok(), "{verdict}");
+    let missing =
+        verdict.videos.iter().find(|video| video.file.contains("no file")).expect("its rows are accounted for");
+    assert!(missing.rows > 0 && missing.counted == 0 && missing.declared == missing.rows, "{missing:?}");
+    // Undeclared, they would be found out.
+    let file = folder.join("manifest.json");
+    let mut told: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    told["gaps"].as_array_mut().unwrap().retain(|gap| gap["stream"] != "video/cam1/part0");
+    std::fs::write(&file, told.to_string()).unwrap();
+    assert!(!verify(&folder).unwrap().ok());
+}
+
 /// Finds the process that has `file` among its arguments and kills it.
 fn kill_encoder_of(file: &Path) {
     let is_ours = |line: &[u8]| line.split(|&b| b == 0).any(|argument| argument == file.as_os_str().as_encoded_bytes());

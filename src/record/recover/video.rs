@@ -34,7 +34,12 @@ pub(super) fn close_videos(
         let known: Vec<String> = manifest.videos.iter().map(|video| video.file.clone()).collect();
         (manifest.catalog.cameras.clone(), known, programs(&manifest))
     };
-    let numbered = rows_by_part(folder, &lock(manifest))?;
+    let mut numbered = rows_by_part(folder, &lock(manifest))?;
+    let entered = |camera: usize, part: i32| {
+        let name = &cameras.get(camera).map(|camera| camera.name.as_str());
+        lock(manifest).videos.iter().any(|video| Some(video.camera.as_str()) == *name && video.part == part)
+    };
+    numbered.retain(|(camera, part), _| !entered(*camera, *part));
     let at = RigTime::from_nanos(newest.unwrap_or(0));
     for path in video_files(folder) {
         let below = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
@@ -45,12 +50,18 @@ pub(super) fn close_videos(
         let camera = &cameras[place];
         close(&path, &programs.0)?;
         let counted = count_frames(&programs.1, &path, camera)?;
-        let offered = numbered.get(&(place, part)).copied().unwrap_or(0);
+        let offered = numbered.remove(&(place, part)).unwrap_or(0);
         let known = lock(manifest).gaps.clone();
         declare(sealer, &known, camera, part, (offered, counted), at)?;
         let (sha256, bytes) = hash::file(&path).map_err(|error| RecordError::file(&path, "read", error))?;
         let camera = camera.name.clone();
         lock(manifest).videos.push(VideoEntry { camera, part, file: below, offered, counted, bytes, sha256 });
+    }
+    // An encoder that ended before it made its file leaves only rows.
+    for ((place, part), offered) in numbered {
+        let Some(camera) = cameras.get(place) else { continue };
+        let known = lock(manifest).gaps.clone();
+        declare(sealer, &known, camera, part, (offered, 0), at)?;
     }
     Ok(())
 }

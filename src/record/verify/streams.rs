@@ -273,7 +273,17 @@ pub(super) fn videos(folder: &Path, manifest: &Manifest) -> Result<Vec<VideoAcco
             adds_up: rows + rowless == video.counted + missing,
         }
     };
-    Ok(manifest.videos.iter().map(account).collect())
+    let mut accounts: Vec<VideoAccount> = manifest.videos.iter().map(account).collect();
+    // Rows may name a file that its encoder never made.
+    for ((place, part), rows) in rows {
+        let Some(camera) = manifest.catalog.cameras.get(place) else { continue };
+        if !manifest.videos.iter().any(|video| video.camera == camera.name && video.part == part) {
+            let declared = sum(format!("video/{}/part{part}", camera.name), GapUnit::VideoFrames);
+            let file = format!("{}, part {part} (no file)", camera.name);
+            accounts.push(VideoAccount { file, rows, counted: 0, declared, adds_up: rows == declared });
+        }
+    }
+    Ok(accounts)
 }
 
 /// Frames that are in no video although their camera has one, against those declared. `None` when they agree.
