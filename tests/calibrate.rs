@@ -132,7 +132,7 @@ fn board_videos_give_the_twins_cameras_back_and_the_daemon_takes_them() {
     let again_text = again.display().to_string();
     let done = mimicd(
         &["points", "--frame-px", "640x400", "--out", &again_text, "--keep-world", &old_text],
-        &[points_text.clone()],
+        std::slice::from_ref(&points_text),
     );
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let (most, _) = apart_px(&Calibration::load(&again).expect("it reads").cameras, &found.cameras);

@@ -129,8 +129,8 @@ fn ended_by_itself(client: &Client) -> Result<Option<String>> {
     }
     let (_, events) = client.events()?;
     let lines = events.as_array().into_iter().flatten();
-    let errors = lines.filter(|line| line["level"] == "error").filter_map(|line| line["text"].as_str());
-    let cause = errors.last().map(|text| text.trim_start_matches("stopping the recording: ").to_owned());
+    let mut errors = lines.filter(|line| line["level"] == "error").filter_map(|line| line["text"].as_str());
+    let cause = errors.next_back().map(|text| text.trim_start_matches("stopping the recording: ").to_owned());
     Ok(Some(cause.unwrap_or_else(|| "see the event log".to_owned())))
 }
 

@@ -107,7 +107,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn verdict(samples: &[Sample], ends: &[bool], faults: usize) -> Result<()> {
     println!("soak: {} recordings, {} faults scheduled", ends.len(), faults);
     let mut grown = Vec::new();
-    let counted: [(&str, &str, fn(&Sample) -> f64); 3] = [
+    type Read = fn(&Sample) -> f64;
+    let counted: [(&str, &str, Read); 3] = [
         ("memory of its own", "MB", |s| s.own_mb),
         ("file handles", "", |s| s.handles as f64),
         ("threads", "", |s| s.threads as f64),
