@@ -1,7 +1,7 @@
 //! The recorder on a disk that is full, failing or slow: the producing thread does not feel it, the state has a name, and
 //! whatever is lost is declared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,30 +51,47 @@ struct Outcome {
     lost: u64,
 }
 
-/// One second in peace, `length` in trouble, then peace (or not) for a second; sealed if it can be.
-fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
-    let home = tempfile::tempdir().expect("a folder");
-    let now = Arc::new(Mutex::new(Trouble::None));
-    let asked = Arc::clone(&now);
-    let faults: DiskFaults = Arc::new(move || asked.lock().expect("nobody panics holding it").fault());
+/// The disk's trouble, which a test changes while the recorder runs.
+#[derive(Clone)]
+struct Now(Arc<Mutex<Trouble>>);
+
+impl Now {
+    fn set(&self, trouble: Trouble) {
+        *self.0.lock().expect("nobody panics holding it") = trouble;
+    }
+
+    fn fault(&self) -> Option<DiskFault> {
+        self.0.lock().expect("nobody panics holding it").fault()
+    }
+}
+
+/// A recorder below `home` with one array and `tables`, on a disk without trouble.
+fn start(home: &Path, config: RecordConfig, tables: Vec<TableSchema>) -> (Now, Recorder) {
+    let now = Now(Arc::new(Mutex::new(Trouble::None)));
+    let asked = now.clone();
+    let faults: DiskFaults = Arc::new(move || asked.fault());
     let config = RecordConfig {
-        folder: home.path().to_owned(),
+        folder: home.to_owned(),
         video: VideoCodec::None,
-        part_seconds: 1,
-        segment_millis: 200,
-        flush_millis: 50,
         lane_kib: 256,
         journal_buffer_mib: 3,
         disk_margin_bytes: 0,
-        ..RecordConfig::default()
+        ..config
     };
     let info = RecordingInfo::new("rat", "trouble", SystemTime::now(), serde_json::json!({}));
-    let table =
-        TableSchema::new("steps", "One row a step.", vec![Column::scalar("step", ScalarKind::I64, "", "Which.")]);
     let arrays =
         vec![ArrayInfo { name: "A".to_owned(), channels: CHANNELS, rate_hz: 30_000.0, gain_uv_per_bit: 0.195 }];
     let disk = RecordDisk::with_faults(faults);
-    let mut recorder = Recorder::start_on(disk, &config, info, vec![table], vec![], arrays).expect("starts");
+    (now, Recorder::start_on(disk, &config, info, tables, vec![], arrays).expect("starts"))
+}
+
+/// One second in peace, `length` in trouble, then peace (or not) for a second; sealed if it can be.
+fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
+    let home = tempfile::tempdir().expect("a folder");
+    let table =
+        TableSchema::new("steps", "One row a step.", vec![Column::scalar("step", ScalarKind::I64, "", "Which.")]);
+    let config = RecordConfig { part_seconds: 1, segment_millis: 200, flush_millis: 50, ..RecordConfig::default() };
+    let (now, mut recorder) = start(home.path(), config, vec![table]);
     let folder = recorder.folder().to_owned();
     let steps = recorder.table("steps").expect("the table is there");
     let mut lane = recorder.lane("trouble");
@@ -87,7 +104,7 @@ fn run(trouble: Trouble, length: Duration, heals: bool) -> Outcome {
         let elapsed = STEP * step as u32;
         std::thread::sleep(elapsed.saturating_sub(began.elapsed()));
         let is_trouble = elapsed >= from && (elapsed < until || !heals);
-        *now.lock().expect("nobody panics holding it") = if is_trouble { trouble } else { Trouble::None };
+        now.set(if is_trouble { trouble } else { Trouble::None });
         let at = RigTime::from_nanos(step * STEP.as_nanos() as i64);
         let before = Instant::now();
         lane.row(steps, at, |row| row.i64(step));
@@ -175,26 +192,11 @@ fn a_disk_that_stays_full() {
 fn what_waits_in_a_lane_at_the_end_is_not_lost() {
     const BLOCKS: u64 = 90;
     let home = tempfile::tempdir().expect("a folder");
-    let now = Arc::new(Mutex::new(Trouble::None));
-    let asked = Arc::clone(&now);
-    let faults: DiskFaults = Arc::new(move || asked.lock().expect("nobody panics holding it").fault());
-    let config = RecordConfig {
-        folder: home.path().to_owned(),
-        video: VideoCodec::None,
-        lane_kib: 256,
-        journal_buffer_mib: 3,
-        disk_margin_bytes: 0,
-        ..RecordConfig::default()
-    };
-    let info = RecordingInfo::new("rat", "trouble", SystemTime::now(), serde_json::json!({}));
-    let arrays =
-        vec![ArrayInfo { name: "A".to_owned(), channels: CHANNELS, rate_hz: 30_000.0, gain_uv_per_bit: 0.195 }];
-    let disk = RecordDisk::with_faults(faults);
-    let mut recorder = Recorder::start_on(disk, &config, info, vec![], vec![], arrays).expect("starts");
+    let (now, mut recorder) = start(home.path(), RecordConfig::default(), Vec::new());
     let mut lane = recorder.lane("trouble");
     // Of three buffers two are handed over nearly empty; the third holds 40 of them, the lane 64.
     let blocks: Vec<_> = (0..BLOCKS).map(block).collect();
-    *now.lock().expect("nobody panics holding it") = Trouble::Failing;
+    now.set(Trouble::Failing);
     for (step, block) in blocks.into_iter().enumerate() {
         let at = RigTime::from_nanos(step as i64 * STEP.as_nanos() as i64);
         lane.block(block, BlockStamp { at, nanos_per_sample: 1e9 / 30_000.0, integrity: Integrity::empty() });
@@ -204,7 +206,7 @@ fn what_waits_in_a_lane_at_the_end_is_not_lost() {
     drop(lane);
     let heal = move || {
         std::thread::sleep(Duration::from_secs(4));
-        *now.lock().expect("nobody panics holding it") = Trouble::None;
+        now.set(Trouble::None);
     };
     let healing = std::thread::Builder::new().spawn(heal).expect("a thread");
     let report = recorder.seal().expect("seals once the disk is back");
