@@ -2,8 +2,9 @@
 
 #[path = "support/daemon.rs"]
 mod running;
+#[path = "support/set_up.rs"]
+mod set_up;
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use mimicd::config::Config;
@@ -11,14 +12,7 @@ use mimicd::geometry::Calibration;
 use mimicd::pipeline::{Stepped, load_stages};
 use mimicd_device::{HostTime, Span};
 use running::config;
-
-fn is_set_up() -> bool {
-    let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/rat/rodent.xml").is_file();
-    if !there {
-        println!("skipped: run `cargo xtask setup` first");
-    }
-    there
-}
+use set_up::is_set_up;
 
 fn bumped(camera: usize, at_s: f64, for_s: f64, turn_deg: f64) -> String {
     format!(

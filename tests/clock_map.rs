@@ -1,6 +1,9 @@
 //! The map from the host's clock to the board's, in the stepped rig against the twin's truth: a crystal 50 ppm off, a link
 //! that takes up to 2 ms each way, a step of the board's clock and a reset of the board.
 
+#[path = "support/set_up.rs"]
+mod set_up;
+
 use std::path::Path;
 
 use mimicd::config::Config;
@@ -8,20 +11,12 @@ use mimicd::geometry::Calibration;
 use mimicd::pipeline::{Stepped, load_stages};
 use mimicd_device::{HostTime, Span};
 use mimicd_sim::{Twin, TwinOptions};
+use set_up::is_set_up;
 
 /// The crystal's error, and the part of it that every twin draws at the least.
 const DRIFT_PPM: f64 = 50.0;
 const DRAWN_PPM: f64 = 10.0;
 const ERROR_MAX: Span = Span::from_micros(10);
-
-/// Whether the set-up has been run; prints why not.
-fn is_set_up() -> bool {
-    let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/rat/rodent.xml").is_file();
-    if !there {
-        println!("skipped: run `cargo xtask setup` first");
-    }
-    there
-}
 
 /// What has to be added to the crystal that `seed` draws so that it is off by [`DRIFT_PPM`].
 fn missing_ppm(seed: u64) -> f64 {

@@ -3,6 +3,9 @@
 //! Afterwards: everything adds up by the recorder's own verification, no output was driven from stale data, each frame that
 //! claims a proved match was really taken by that trigger, and the same seed gives the same rows.
 
+#[path = "support/set_up.rs"]
+mod set_up;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,17 +15,9 @@ use mimicd::pipeline::{Stepped, load_stages};
 use mimicd::record::{Manifest, RecordingInfo, tables, verify};
 use mimicd_device::{CameraIndex, CameraTime, Integrity, Span};
 use mimicd_sim::TruthLog;
+use set_up::is_set_up;
 
 const RECORD: Span = Span::from_millis(2_400);
-
-/// Whether the set-up has been run; prints why not.
-fn is_set_up() -> bool {
-    let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/rat/rodent.xml").is_file();
-    if !there {
-        println!("skipped: run `cargo xtask setup` first");
-    }
-    there
-}
 
 /// The twin preset with another seed, faults and folder, and without video.
 fn config(seed: u64, faults: &[String], folder: &Path) -> Config {

@@ -147,6 +147,12 @@ impl Bundle {
         errors
     }
 
+    /// Median of [`Bundle::errors_px`]; `None` where no corner is used.
+    pub(super) fn median_px(&self, camera: Option<usize>) -> Option<f64> {
+        let errors = self.errors_px(camera);
+        errors.get(errors.len() / 2).copied()
+    }
+
     /// Where cameras (in this problem's order, not necessarily its own) see every corner of every place of the board, from
     /// two views or more: `[board][point]`, in the world of those cameras. A view further off than `outlier_px` is left out.
     pub(super) fn triangulated(

@@ -110,10 +110,7 @@ fn usable(views: &BoardViews, board: &Board) -> Vec<Usable> {
 /// Leaves out corners that lie far off, and takes back those that no longer do.
 fn drop_far(bundle: &mut Bundle) {
     let limits: Vec<f64> = (0..bundle.cameras.len())
-        .map(|camera| {
-            let errors = bundle.errors_px(Some(camera));
-            (DROP_MEDIANS * errors.get(errors.len() / 2).copied().unwrap_or(0.0)).max(DROP_PX_MIN)
-        })
+        .map(|camera| (DROP_MEDIANS * bundle.median_px(Some(camera)).unwrap_or(0.0)).max(DROP_PX_MIN))
         .collect();
     let is_far = |view: &BundleView, corner: &Corner| {
         bundle.error_px(view, corner).is_none_or(|error| error.norm() > limits[view.camera])
@@ -132,8 +129,7 @@ fn drop_far(bundle: &mut Bundle) {
 /// Refuses an answer that no lab should use.
 fn check(bundle: &Bundle) -> Result<(), CalibrateError> {
     for (index, camera) in bundle.cameras.iter().enumerate() {
-        let errors = bundle.errors_px(Some(index));
-        let median_px = errors.get(errors.len() / 2).copied().unwrap_or(f64::INFINITY);
+        let median_px = bundle.median_px(Some(index)).unwrap_or(f64::INFINITY);
         let name = &camera.name;
         let advice = "are the videos in step, is the board flat and its size right?";
         if !(median_px < MISFIT_SHARE * f64::from(camera.width_px)) {

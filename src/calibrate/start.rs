@@ -69,8 +69,7 @@ pub(super) fn alone(camera: &ViewCamera, views: &[&Usable], is_full: bool) -> Re
     let (_, bundle) = solved
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .ok_or_else(|| undetermined("no focal length puts the board in front of it".to_owned()))?;
-    let errors = bundle.errors_px(None);
-    let median_px = errors[errors.len() / 2];
+    let median_px = bundle.median_px(None).unwrap_or(f64::INFINITY);
     if !(median_px < MEDIAN_SHARE_MAX * width) {
         return Err(undetermined(format!("the best lens still misses the corners by {median_px:.1} px (median)")));
     }
@@ -170,15 +169,11 @@ pub(super) fn bundle(
             .collect(),
         huber_px,
     };
-    let mut of_board = vec![Vec::new(); frames.len()];
-    for (view, usable) in bundle.views.iter().zip(usable) {
-        of_board[view.board].push((usable.camera, usable.frame));
-    }
-    for (board, seen) in of_board.iter().enumerate() {
+    for (board, frame) in frames.iter().enumerate() {
         let views: Vec<BundleView> = bundle.views.iter().filter(|view| view.board == board).cloned().collect();
-        let proposals = seen
-            .iter()
-            .map(|(camera, frame)| compose(&inverse(&cam_from_rig[*camera]), &cameras[*camera].boards[frame]));
+        let seen_by =
+            |view: &BundleView| compose(&inverse(&cam_from_rig[view.camera]), &cameras[view.camera].boards[frame]);
+        let proposals = views.iter().map(seen_by);
         let mut best: Option<(f64, RigidTransform)> = None;
         for proposal in proposals {
             bundle.boards[board] = proposal;

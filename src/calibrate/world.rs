@@ -5,7 +5,7 @@ use nalgebra::{Matrix3, Vector3};
 use super::bundle::{BundleView, Corner};
 use super::transform::{compose, inverse, similarity};
 use super::{Board, CalibrateError, Solution};
-use crate::geometry::{Calibration, CameraModel, RigidTransform};
+use crate::geometry::{Calibration, CameraModel, MOVED_SHARE, RigidTransform};
 
 /// The board may differ in size from what an older calibration sees by this share; more is a wrong length of a square.
 const SCALE_SHARE_MAX: f64 = 0.02;
@@ -17,8 +17,6 @@ const AGREE_MEDIANS: f64 = 3.0;
 const AGREE_ROUNDS: usize = 10;
 /// A view further off than this is left out of a corner's place in the old world, pixels: its camera has moved.
 const OLD_OUTLIER_PX: f64 = 4.0;
-/// As the live alarm (`pose::CameraWatch`): an offset beyond this share of the width is a moved camera.
-const MOVED_SHARE: f64 = 0.004;
 
 /// How the world is chosen.
 #[derive(Clone, Debug)]
@@ -54,8 +52,7 @@ impl World {
     pub fn place(&self, solution: &mut Solution, board: &Board) -> Result<(Option<u64>, Vec<Moved>), CalibrateError> {
         match self {
             Self::Board { frame, height_m } => {
-                let frame = chosen(solution, *frame)?;
-                let index = solution.frames.iter().position(|f| *f == frame).unwrap_or(0);
+                let index = chosen(solution, *frame)?;
                 // Half a turn about the columns: the board's z points into it.
                 let turned = Matrix3::from_diagonal(&Vector3::new(1.0, -1.0, -1.0));
                 let world_from_board = RigidTransform {
@@ -64,25 +61,25 @@ impl World {
                 };
                 let world_from_rig = compose(&world_from_board, &inverse(&solution.bundle.boards[index]));
                 apply(solution, &world_from_rig);
-                Ok((Some(frame), Vec::new()))
+                Ok((Some(solution.frames[index]), Vec::new()))
             }
             Self::Keep(old) => keep(solution, old, board).map(|moved| (None, moved)),
         }
     }
 }
 
-fn chosen(solution: &Solution, frame: Option<u64>) -> Result<u64, CalibrateError> {
+/// Index of the place of the board that makes the world.
+fn chosen(solution: &Solution, frame: Option<u64>) -> Result<usize, CalibrateError> {
     if let Some(frame) = frame {
-        if solution.frames.contains(&frame) {
-            return Ok(frame);
-        }
-        let nearest = solution.frames.iter().min_by_key(|other| other.abs_diff(frame));
-        let nearest = nearest.map_or(String::new(), |other| format!("; the nearest frame with one is {other}"));
-        return Err(CalibrateError::World(format!("frame {frame} has no board that can be used{nearest}")));
+        return solution.frames.iter().position(|other| *other == frame).ok_or_else(|| {
+            let nearest = solution.frames.iter().min_by_key(|other| other.abs_diff(frame));
+            let nearest = nearest.map_or(String::new(), |other| format!("; the nearest frame with one is {other}"));
+            CalibrateError::World(format!("frame {frame} has no board that can be used{nearest}"))
+        });
     }
     let views = |index: usize| solution.bundle.views.iter().filter(|view| view.board == index).count();
     let best = (0..solution.frames.len()).rev().max_by_key(|index| views(*index));
-    best.map(|index| solution.frames[index]).ok_or_else(|| CalibrateError::World("no frame has a board".to_owned()))
+    best.ok_or_else(|| CalibrateError::World("no frame has a board".to_owned()))
 }
 
 fn apply(solution: &mut Solution, world_from_rig: &RigidTransform) {

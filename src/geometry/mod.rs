@@ -17,7 +17,7 @@ mod toml_calibration;
 mod triangulate;
 
 pub use calibration::Calibration;
-pub use camera::{CameraModel, RigidTransform};
+pub use camera::{CameraModel, MOVED_SHARE, RigidTransform};
 pub use error::CalibrationError;
 pub use triangulate::{
     Observation, Triangulated, TriangulationOptions, VIEWS_MAX, triangulate_dlt, triangulate_robust,

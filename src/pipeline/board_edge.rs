@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::tables::{self, ClockRow, TableIds};
 use super::{Level, Notice};
 use crate::clock::{ClockMap, PingFit, PingSample};
-use crate::record::{Gap, GapCause, GapUnit, RecordLane};
+use crate::record::{GapCause, RecordLane};
 use crate::stream::{Consumer, Producer};
 use crate::telemetry::Cause;
 
@@ -385,13 +385,11 @@ impl BoardEdge {
     /// Lets `step` move the settling on, with the first trigger that is not written, and declares the gaps that it finds.
     fn settle(&mut self, step: impl FnOnce(&mut Settling, u64, &mut dyn FnMut(u64, u64))) {
         let Some(Recording { lane, settling, gap_cause, before, .. }) = self.recording.as_mut() else { return };
-        let (clock, plan, cause) = (&self.shared.clock, self.shared.clock.plan(), *gap_cause);
+        let (clock, cause) = (&self.shared.clock, *gap_cause);
         let mut found = false;
         step(settling, *before, &mut |first, end| {
-            let at = |index: u64| clock.rig_of_train(plan.offset(index));
-            let gap = Gap::range("triggers", GapUnit::Triggers, first as i64, end as i64, at(first), cause);
             found = true;
-            lane.gap(&gap.until(at(end)));
+            lane.gap(&clock.missing_triggers("triggers", first..end, Span::ZERO, cause));
         });
         if found {
             *gap_cause = GapCause::Device;

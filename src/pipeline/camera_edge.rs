@@ -15,7 +15,7 @@ use super::shared::{Shared, StreamStatus};
 use super::tables::{self, ClockRow, TableIds};
 use super::{Level, Notice};
 use crate::clock::{LineFit, LineFitOptions, Match, TriggerMatcher, Verdict};
-use crate::record::{FrameStamp, Gap, GapCause, GapUnit, RecordLane};
+use crate::record::{FrameStamp, GapCause, RecordLane};
 use crate::stream::{Consumer, MatchedFrame, Pool, PoolError, Producer};
 use crate::telemetry::Cause;
 
@@ -237,11 +237,8 @@ impl CameraEdge {
     fn settle(&mut self, step: impl FnOnce(&mut Settling, &mut dyn FnMut(u64, u64))) {
         let Some(lane) = self.lane.as_mut() else { return };
         let (clock, stream, cause, mid) = (&self.shared.clock, self.stream.as_str(), self.gap_cause, self.mid_exposure);
-        let plan = clock.plan();
         step(&mut self.settling, &mut |first, end| {
-            let at = |index: u64| clock.rig_of_train(plan.offset(index) + mid);
-            let gap = Gap::range(stream, GapUnit::Triggers, first as i64, end as i64, at(first), cause);
-            lane.gap(&gap.until(at(end)));
+            lane.gap(&clock.missing_triggers(stream, first..end, mid, cause));
         });
         self.gap_cause = GapCause::Device;
     }

@@ -1,5 +1,6 @@
 //! What the threads of one rig share: atomics and latest-value slots, nothing that anyone waits for.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -7,6 +8,7 @@ use mimicd_device::{Board, BoardTime, Frame, Host, RigTime, Span, TriggerPlan};
 
 use super::{ArrayLive, CameraLive, EncodingLive, Notice, Snapshot, SpikeRing, ViewMarks};
 use crate::clock::ClockMap;
+use crate::record::{Gap, GapCause, GapUnit};
 use crate::stream::Latest;
 use crate::telemetry::Counters;
 
@@ -90,6 +92,13 @@ impl RigClock {
         let from =
             known(self.recording_from.load(Ordering::Acquire)).map_or(Span::ZERO, |i| self.plan.offset(i as u64));
         RigTime::from_nanos((train - from).nanos())
+    }
+
+    /// The gap of `stream` that declares `triggers` missing; what they stand for comes `after` each of them.
+    pub fn missing_triggers<'a>(&self, stream: &'a str, triggers: Range<u64>, after: Span, cause: GapCause) -> Gap<'a> {
+        let at = |index: u64| self.rig_of_train(self.plan.offset(index) + after);
+        let Range { start, end } = triggers;
+        Gap::range(stream, GapUnit::Triggers, start as i64, end as i64, at(start), cause).until(at(end))
     }
 
     /// Rig time of a board time, while a train runs.

@@ -1,6 +1,7 @@
 //! Cameras that were bumped: their detections lie beside the reprojected pose, all to the same side, for seconds.
 
 use super::PoseEstimate;
+use crate::geometry::MOVED_SHARE;
 
 /// Views of a keypoint under this confidence say nothing about their camera.
 const CONFIDENCE_MIN: f32 = 0.3;
@@ -8,9 +9,6 @@ const CONFIDENCE_MIN: f32 = 0.3;
 const NEWEST_SHARE: f64 = 0.01;
 /// Frame sets with the animal in view before anything is said.
 const SETTLED: u32 = 200;
-/// A mean offset beyond this share of the frame's width is a moved camera: 2.6 px at 640, 7.7 at 1920; networks' own
-/// one-sided errors stay well below it.
-const MOVED_SHARE: f64 = 0.004;
 /// It counts as back in place below this share of the limit.
 const BACK_SHARE: f64 = 0.5;
 /// With fewer other views the pose itself follows the moved camera and nothing can be told.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::support::{CHANNELS, Feed, config, sample, start};
+use super::twin::has_ffmpeg;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Float32Type, Int16Type, Int64Type};
 use mimicd::config::VideoCodec;
@@ -92,7 +93,7 @@ fn every_value_comes_back() {
 
 #[test]
 fn an_encoder_killed_while_recording_costs_declared_frames_only() {
-    if std::process::Command::new("ffmpeg").arg("-version").stdout(std::process::Stdio::null()).status().is_err() {
+    if !has_ffmpeg() {
         println!("skipped: ffmpeg is not installed");
         return;
     }
@@ -121,7 +122,7 @@ fn an_encoder_killed_while_recording_costs_declared_frames_only() {
 #[test]
 fn an_encoder_that_never_makes_its_file_costs_declared_frames_only() {
     use std::os::unix::fs::PermissionsExt as _;
-    if std::process::Command::new("ffmpeg").arg("-version").stdout(std::process::Stdio::null()).status().is_err() {
+    if !has_ffmpeg() {
         println!("skipped: ffmpeg is not installed");
         return;
     }

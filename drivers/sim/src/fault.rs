@@ -294,7 +294,7 @@ impl Script {
         for (index, fault) in faults.iter().enumerate() {
             script.add(fault).ok_or_else(|| {
                 let expected =
-                    format!("a camera below {cameras}, an array below {arrays}, times and lengths >= 0, rates > 0, turns within 45 deg");
+                    format!("a camera below {cameras}, an array below {arrays}, times and lengths >= 0, rates > 0, turns within {TURN_DEG_MAX} deg");
                 SimError::option(format!("fault {index}"), format!("{fault:?}"), expected)
             })?;
         }
