@@ -15,6 +15,10 @@ use super::TETRODE_CHANNELS;
 /// An event that has not returned ends this many samples (1 ms) after its peak.
 const AFTER_PEAK_MAX: u64 = 30;
 
+/// The peak changes to a phase of the other sign only where that is larger by this factor: a causal filter makes the
+/// after-wave of a broad spike nearly as large as its trough, and noise would choose between the two from spike to spike.
+const OPPOSITE_RATIO: f32 = 1.5;
+
 /// A tetrode's event, before its snippet is complete.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Candidate {
@@ -34,7 +38,6 @@ struct TetrodeState {
     /// Whether the last row was over the threshold.
     over: bool,
     under_count: u32,
-    peak: f32,
     peak_uv: f32,
     peak_at: u64,
     peak_channel: u8,
@@ -120,6 +123,12 @@ impl Detector {
     }
 }
 
+/// Whether `uv` becomes the peak of an event that has `peak_uv` as its peak so far.
+pub(super) fn outdoes(peak_uv: f32, uv: f32) -> bool {
+    let least = if peak_uv * uv < 0.0 { OPPOSITE_RATIO } else { 1.0 };
+    uv.abs() > least * peak_uv.abs()
+}
+
 impl TetrodeState {
     /// One sample of one tetrode; whether an event ended with it.
     fn step(&mut self, values: &[f32], levels: &[(f32, f32); TETRODE_CHANNELS], at: u64, return_samples: u32) -> bool {
@@ -139,8 +148,7 @@ impl TetrodeState {
         if !self.active {
             return false;
         }
-        if largest > self.peak {
-            self.peak = largest;
+        if outdoes(self.peak_uv, values[channel]) {
             self.peak_uv = values[channel];
             self.peak_at = at;
             self.peak_channel = channel as u8;
@@ -184,6 +192,18 @@ mod tests {
         signal[43] = [0.0, 60.0, 30.0, 0.0];
         let expected = Candidate { tetrode: 0, channel: 1, at: 41, peak_uv: -90.0 };
         assert_eq!(run(&signal), [expected]);
+    }
+
+    #[test]
+    fn a_slightly_larger_after_wave_does_not_move_the_peak_and_a_small_first_bump_does_not_hold_it() {
+        let mut signal = vec![[0.0_f32; 4]; 200];
+        signal[40][0] = -70.0;
+        signal[44][0] = -40.0;
+        signal[48][0] = 40.0;
+        signal[53][0] = 80.0;
+        signal[130][3] = 50.0;
+        signal[134][3] = -120.0;
+        assert_eq!(run(&signal).iter().map(|c| c.at).collect::<Vec<_>>(), [40, 134]);
     }
 
     #[test]

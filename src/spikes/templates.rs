@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use mimicd_hw::file::npy::{self, Npy};
 use serde::{Deserialize, Serialize};
 
+use super::detect::outdoes;
 use super::filter::{FilterBank, band_pass};
 use super::{ChannelLayout, SNIPPET_BEFORE, SNIPPET_SAMPLES, Snippet, TETRODE_CHANNELS};
 use crate::config::{ArrayConfig, SpikesConfig};
@@ -185,11 +186,19 @@ impl Template {
     }
 }
 
-/// The snippet around the largest magnitude.
+/// The snippet around the peak that detection would find.
 fn cut(rows: &[[f32; TETRODE_CHANNELS]]) -> Snippet {
-    let size = |row: &[f32; TETRODE_CHANNELS]| row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    let range = SNIPPET_BEFORE..rows.len() - (SNIPPET_SAMPLES - SNIPPET_BEFORE);
-    let peak = range.max_by(|a, b| size(&rows[*a]).total_cmp(&size(&rows[*b]))).unwrap_or(SNIPPET_BEFORE);
+    let largest = |row: &[f32; TETRODE_CHANNELS]| {
+        row.iter().copied().fold(0.0_f32, |most, x| if x.abs() > most.abs() { x } else { most })
+    };
+    let (mut peak, mut peak_uv) = (SNIPPET_BEFORE, 0.0);
+    for (index, row) in rows[..rows.len() - (SNIPPET_SAMPLES - SNIPPET_BEFORE)].iter().enumerate().skip(SNIPPET_BEFORE)
+    {
+        let uv = largest(row);
+        if outdoes(peak_uv, uv) {
+            (peak, peak_uv) = (index, uv);
+        }
+    }
     let first = peak - SNIPPET_BEFORE;
     std::array::from_fn(|wire| std::array::from_fn(|sample| rows[first + sample][wire]))
 }

@@ -98,9 +98,10 @@ fn spikes_are_found_and_cells_told_apart() {
         "recall {recall:.4} of {all} spikes at SNR >= 5; median accuracy {median:.3} of {} units at SNR >= 8",
         accuracies.len()
     );
-    // Measured 0.973 and 0.960 for cells of SNR 5 or more; what is missed has not been explained.
-    assert!(single_recall >= 0.965 && recall >= 0.95, "recall {single_recall}, with overlaps {recall}");
-    assert!(median >= 0.9, "median accuracy {median}");
+    println!("recall {single_recall:.4} of the {single} that no other cell of the tetrode overlaps");
+    // Measured 0.997, 0.985 and 0.973. Of the separate ones the filter leaves some of the smallest cell under the threshold.
+    assert!(single_recall >= 0.99 && recall >= 0.98, "recall {single_recall}, with overlaps {recall}");
+    assert!(median >= 0.95, "median accuracy {median}");
 }
 
 /// Hits over hits, misses and false positives of the sorted unit that fits best (the usual ground-truth accuracy).
