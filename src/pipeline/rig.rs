@@ -29,7 +29,7 @@ use super::signals::SignalShape;
 use super::spike_worker::SpikeControl;
 use super::stages::Stages;
 use super::tables::TableIds;
-use super::threads::Threads;
+use super::threads::{LOOP_THREAD, Threads};
 use super::truth::TruthWriter;
 use super::view::{HostStatus, View};
 use super::{
@@ -43,7 +43,7 @@ use crate::imitation::ImitationStage;
 use crate::pose::PoseStage;
 use crate::record::{Recorder, verify};
 use crate::spikes::SpikeStage;
-use crate::telemetry::memory;
+use crate::telemetry::{ProcessorTime, memory};
 
 /// A rig made of a checked config.
 pub struct RigHost {
@@ -74,6 +74,8 @@ struct Recording {
     name: String,
     from: u64,
     begun: Instant,
+    /// Who had had the processors until then.
+    processors: Option<ProcessorTime>,
     trouble: Trouble,
 }
 
@@ -200,8 +202,8 @@ impl RigHost {
         recorder.note("signals", serde_json::to_value(&armed.signals).map_err(RigError::of)?);
         let name = recorder.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         shared.clock.set_recording_from(Some(from));
-        let (begun, trouble) = (Instant::now(), Trouble::default());
-        let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun, trouble };
+        let (begun, processors, trouble) = (Instant::now(), ProcessorTime::read(LOOP_THREAD), Trouble::default());
+        let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun, processors, trouble };
         if let Some(truth) = truth {
             let lane = recording.recorder.lane("truth");
             let writer = TruthWriter::new(&recording.recorder, lane, truth, armed.train, &config, &shared)
@@ -244,6 +246,9 @@ impl RigHost {
         recording.recorder.note("trigger_from", recording.from.into());
         recording.recorder.note("trigger_before", before.into());
         recording.recorder.note("counters", counters_json(&shared));
+        if let (Some(before), Some(now)) = (recording.processors, ProcessorTime::read(LOOP_THREAD)) {
+            recording.recorder.note("processors", serde_json::to_value(now.since(before)).map_err(RigError::of)?);
+        }
         let seconds = recording.begun.elapsed().as_secs_f64();
         let report = recording.recorder.seal().map_err(RigError::of)?;
         shared.clock.set_recording_from(None);

@@ -30,6 +30,8 @@ use crate::stream::Doorbell;
 const BOARD_PRIORITY: u8 = 52;
 const EDGE_PRIORITY: u8 = 50;
 const LOOP_PRIORITY: u8 = 40;
+/// Name of the loop's thread.
+pub(super) const LOOP_THREAD: &str = "loop";
 const SPIKE_PRIORITY: u8 = 20;
 
 /// The longest sleep of a thread: how soon it sees that it is to end.
@@ -168,7 +170,7 @@ impl Threads {
 
     fn spawn_loop(&mut self, mut closed_loop: ClosedLoop) -> Result<(), StartError> {
         let bell = Arc::clone(&self.bells[0]);
-        self.spawn("loop".to_owned(), LOOP_PRIORITY, move |running| {
+        self.spawn(LOOP_THREAD.to_owned(), LOOP_PRIORITY, move |running| {
             bell.listen();
             while !running.quit.load(Ordering::Acquire) {
                 let now = host_now();

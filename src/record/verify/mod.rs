@@ -96,7 +96,9 @@ pub fn verify(folder: &Path) -> Result<VerifyReport, RecordError> {
         stages: keep(stats::durations(folder, &manifest, "stages"), &mut problems),
         errors: keep(stats::errors(folder, &manifest), &mut problems),
         truth: keep(truth::compare(folder, &manifest), &mut problems),
-        notes: [notes::resets, notes::spikes].map(|note| keep(note(folder, &manifest), &mut problems)).concat(),
+        notes: [notes::resets, notes::spikes, notes::processors]
+            .map(|note| keep(note(folder, &manifest), &mut problems))
+            .concat(),
         files_good,
         bytes,
     };

@@ -1,4 +1,4 @@
-//! What a verdict says in words: how the virtual rat fared, and how many true spikes were found.
+//! What a verdict says in words: how the virtual rat fared, how many true spikes were found, and who had the processors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::record::error::RecordError;
 use crate::record::manifest::Manifest;
 use crate::record::tables;
+use crate::telemetry::ProcessorTime;
 
 /// A detected spike is a true one when it lies within this many samples of it (0.5 ms at 30 kHz).
 const SAME_SPIKE_SAMPLES: i64 = 15;
@@ -27,6 +28,24 @@ pub(super) fn resets(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, 
     let list: Vec<String> = reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     let list = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
     Ok(vec![format!("virtual rat  {steps} steps; resets: {list}")])
+}
+
+/// Whether the machine had the time that the loop wanted: what to look at when latencies are long.
+pub(super) fn processors(_: &Path, manifest: &Manifest) -> Result<Vec<String>, RecordError> {
+    let noted = manifest.notes.get("processors").cloned().and_then(|note| serde_json::from_value(note).ok());
+    Ok(noted.map(|time: ProcessorTime| told(&time)).into_iter().collect())
+}
+
+fn told(time: &ProcessorTime) -> String {
+    let all = (time.busy_s + time.idle_s + time.stolen_s).max(f64::MIN_POSITIVE);
+    format!(
+        "processors   {}, {:.0} % busy; {:.1} s of their time went to other machines of the same host; the loop ran {:.1} s and waited {:.1} s for one",
+        time.processors,
+        100.0 * time.busy_s / all,
+        time.stolen_s,
+        time.thread_ran_s,
+        time.thread_waited_s
+    )
 }
 
 /// Spikes of each tetrode, sorted.
@@ -101,6 +120,20 @@ fn each_spike(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_are_told_with_their_share() {
+        let time = ProcessorTime {
+            processors: 2,
+            busy_s: 48.0,
+            idle_s: 11.0,
+            stolen_s: 1.0,
+            thread_ran_s: 20.04,
+            thread_waited_s: 0.3,
+        };
+        assert!(told(&time).starts_with("processors   2, 80 % busy; 1.0 s of their time"), "{}", told(&time));
+        assert!(told(&time).ends_with("the loop ran 20.0 s and waited 0.3 s for one"), "{}", told(&time));
+    }
 
     #[test]
     fn near_means_within_half_a_millisecond() {
