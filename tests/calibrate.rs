@@ -169,7 +169,7 @@ fn a_wrong_board_is_named(files: &[String]) {
     let done = command.output().expect("the binary runs");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2), "{said}");
-    for part in ["camera cam", "no board seen in 60 frames", "9 x 5 squares"] {
+    for part in ["camera cam", "no board seen in 60 frames", "9 x 5 squares", "the image fits"] {
         assert!(said.contains(part), "no {part:?} in {said}");
     }
     assert!(!PathBuf::from("never-written.toml").exists());
