@@ -6,7 +6,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -87,7 +86,7 @@ pub(crate) fn package(debug: bool, version: Option<&str>) -> Result<String> {
 }
 
 fn build(debug: bool) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = shell::command("cargo");
     cargo.env("MIMICD_PACKAGE", "1").args(["build", "--package", "mimicd", "--bin", "mimicd"]);
     let profile: &[&str] = if debug { &[] } else { &["--release"] };
     shell::run_in(&mut cargo, profile)?;

@@ -82,7 +82,7 @@ pub(crate) fn try_emulation() -> Result<bool> {
 fn emulate() -> Result<()> {
     build(&BOARDS[2])?;
     emulator()?;
-    let mut cargo = Command::new("cargo");
+    let mut cargo = shell::command("cargo");
     cargo.env("MIMICD_FIRMWARE_MESSAGES", "100000");
     let line = ["test", "--package", "mimicd-hw", "--test", "firmware", "--", "--nocapture", "--test-threads", "1"];
     shell::run_in(&mut cargo, &line)
@@ -91,7 +91,7 @@ fn emulate() -> Result<()> {
 fn build(board: &Board) -> Result<()> {
     println!("firmware: {} ({})", board.name, board.target);
     let compiler = compiler_for(board.target)?;
-    let mut cargo = Command::new("cargo");
+    let mut cargo = shell::command("cargo");
     // The firmware is built where this looks for it, whatever the caller keeps elsewhere.
     cargo.env_remove("CARGO_TARGET_DIR");
     cargo.current_dir(CRATE);

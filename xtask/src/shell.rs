@@ -17,9 +17,27 @@ fn workspace_root() -> Result<PathBuf> {
     Ok(here.parent().context("xtask has no parent folder")?.to_owned())
 }
 
+/// A command for `program` without what `cargo run` tells of xtask itself (`CARGO_PKG_*`, `CARGO_MANIFEST_*`, ...): build
+/// scripts that watch those (ring's does) would be run anew, and all that depends on them built anew, on every change between
+/// `cargo xtask ...` and plain `cargo`.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let of_package = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
+            .iter()
+            .any(|p| name.starts_with(p))
+    };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Runs `program` with its output shown; fails when it does.
 pub(crate) fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<()> {
-    run_in(&mut Command::new(program), arguments)
+    run_in(&mut command(program), arguments)
 }
 
 /// Runs a prepared command with its output shown; fails when it does.
@@ -35,7 +53,7 @@ pub(crate) fn run_in<S: AsRef<OsStr>>(command: &mut Command, arguments: &[S]) ->
 
 /// Runs `program` silently; its whole output is shown only when it fails.
 pub(crate) fn run_quiet<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<()> {
-    let mut command = Command::new(program);
+    let mut command = command(program);
     command.args(arguments).stdin(Stdio::null());
     let shown = show(&command);
     let output = command.output().with_context(|| format!("cannot start `{shown}`"))?;

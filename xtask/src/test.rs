@@ -1,6 +1,5 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -25,7 +24,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         shell::run("cargo", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"])
     })?;
     step("documentation", || {
-        let mut cargo = Command::new("cargo");
+        let mut cargo = shell::command("cargo");
         cargo.env("RUSTDOCFLAGS", "--deny warnings");
         shell::run_in(&mut cargo, &["doc", "--quiet", "--workspace", "--no-deps"])
     })?;
