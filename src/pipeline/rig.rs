@@ -246,6 +246,7 @@ impl RigHost {
         recording.recorder.note("trigger_from", recording.from.into());
         recording.recorder.note("trigger_before", before.into());
         recording.recorder.note("counters", counters_json(&shared));
+        recording.recorder.note("detection_ms", detection_json(&shared, &self.config));
         if let (Some(before), Some(now)) = (recording.processors, ProcessorTime::read(LOOP_THREAD)) {
             recording.recorder.note("processors", serde_json::to_value(now.since(before)).map_err(RigError::of)?);
         }
@@ -482,6 +483,14 @@ fn counters_json(shared: &Shared) -> serde_json::Value {
         .map(|cause| (cause.name().to_owned(), shared.counters.get(*cause).into()))
         .collect::<serde_json::Map<_, _>>()
         .into()
+}
+
+/// Median, 99th percentile and largest time to detection of each array, in milliseconds.
+fn detection_json(shared: &Shared, config: &Config) -> serde_json::Value {
+    let mut times = Vec::new();
+    shared.spikes.read(|view| times.extend(view.arrays.iter().map(|live| live.detection_ms)));
+    let named = config.arrays.iter().zip(times).map(|(array, times)| (array.name.clone(), times.to_vec().into()));
+    named.collect::<serde_json::Map<_, _>>().into()
 }
 
 fn folder_bytes(folder: &std::path::Path) -> u64 {

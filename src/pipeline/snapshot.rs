@@ -238,6 +238,9 @@ pub struct ArrayLive {
     pub noise_uv: f32,
     /// Spikes in the last second, all tetrodes.
     pub spikes_hz: f32,
+    /// Median, 99th percentile and largest time from a block's arrival until its spikes are known, since the recording began
+    /// (before one, since arming), in milliseconds.
+    pub detection_ms: [f32; 3],
     /// Rate of each unit (tetrode where spikes are not sorted), in Hz.
     pub unit_rates_hz: Vec<f32>,
     /// The latest waveform of each tetrode.

@@ -8,6 +8,7 @@ use mimicd_device::{ArrayIndex, HostTime, SampleBlock, SampleIndex, Span};
 
 use super::array_edge::{SampleClock, TimedBlock};
 use super::encode_feed::EncodeSpike;
+use super::ladder::StageClock;
 use super::shared::{Shared, SpikeView};
 use super::spike_tables;
 use super::stages::SpikeNote;
@@ -17,7 +18,7 @@ use crate::encoding::units::UnitKey;
 use crate::record::RecordLane;
 use crate::spikes::{SNIPPET_BEFORE, SpikeEvent, SpikeOutput, SpikeStage, TETRODE_CHANNELS, UnitQuality};
 use crate::stream::{Consumer, Producer};
-use crate::telemetry::Cause;
+use crate::telemetry::{Cause, LatencyHistogram};
 
 /// What the spike thread is told.
 pub enum SpikeControl {
@@ -45,6 +46,8 @@ struct Channel {
     latest_train: Span,
     /// Spikes of the running second, by tetrode.
     window_spikes: Vec<u32>,
+    /// From a block's arrival until its spikes are known, since the recording began (before one, since arming).
+    detection: LatencyHistogram,
 }
 
 /// All arrays' detection.
@@ -55,6 +58,7 @@ pub struct SpikeWorker {
     shared: Arc<Shared>,
     lane: Option<(Box<RecordLane>, TableIds)>,
     to_encode: Option<Producer<EncodeSpike>>,
+    clock: StageClock,
 }
 
 impl SpikeWorker {
@@ -69,10 +73,30 @@ impl SpikeWorker {
             .into_iter()
             .map(|parts| {
                 let window_spikes = vec![0; parts.stage.tetrodes()];
-                Channel { out: parts.stage.output(), parts, window_samples: 0, latest_train: Span::ZERO, window_spikes }
+                Channel {
+                    out: parts.stage.output(),
+                    parts,
+                    window_samples: 0,
+                    latest_train: Span::ZERO,
+                    window_spikes,
+                    detection: LatencyHistogram::new(),
+                }
             })
             .collect();
-        Self { channels, to_loop, control, shared: Arc::clone(shared), lane: None, to_encode: None }
+        Self {
+            channels,
+            to_loop,
+            control,
+            shared: Arc::clone(shared),
+            lane: None,
+            to_encode: None,
+            clock: StageClock::Real,
+        }
+    }
+
+    /// Makes the worker take its times from the stepped clock instead of the host's.
+    pub fn step_time(&mut self) {
+        self.clock = StageClock::Fixed(HostTime::ZERO);
     }
 
     /// Tells the encoding thread of spikes too.
@@ -81,7 +105,8 @@ impl SpikeWorker {
     }
 
     /// Works every block that has come; returns whether there was one.
-    pub fn pass(&mut self, _now: HostTime) -> bool {
+    pub fn pass(&mut self, now: HostTime) -> bool {
+        self.clock.set(now);
         self.obey();
         let mut any = false;
         for index in 0..self.channels.len() {
@@ -96,7 +121,10 @@ impl SpikeWorker {
     fn obey(&mut self) {
         while let Some(control) = self.control.pop() {
             self.lane = match control {
-                SpikeControl::Record(lane, tables) => Some((lane, tables)),
+                SpikeControl::Record(lane, tables) => {
+                    self.channels.iter_mut().for_each(|channel| channel.detection.clear());
+                    Some((lane, tables))
+                }
                 SpikeControl::StopRecord => {
                     self.write_units();
                     None
@@ -119,6 +147,7 @@ impl SpikeWorker {
     fn work(&mut self, array: ArrayIndex, block: &SampleBlock, clock: Option<SampleClock>) {
         let channel = &mut self.channels[array.as_usize()];
         channel.parts.stage.process(block, &mut channel.out);
+        channel.detection.add(self.clock.now() - block.arrival);
         channel.window_samples += block.len() as u64;
         for event in &channel.out.events {
             channel.window_spikes[usize::from(event.tetrode)] += 1;
@@ -208,6 +237,8 @@ fn show_second(live: &mut ArrayLive, channel: &mut Channel) {
     for (rate, count) in live.unit_rates_hz.iter_mut().zip(&mut channel.window_spikes) {
         *rate = std::mem::take(count) as f32 / seconds;
     }
+    let detection = channel.detection.summary();
+    live.detection_ms = [detection.p50_ms, detection.p99_ms, detection.max_ms].map(|ms| ms as f32);
     let stage = &channel.parts.stage;
     live.noise_uv = median(stage.noise_uv());
     show_electrodes(live, stage);

@@ -76,6 +76,7 @@ impl Stepped {
             array.start().map_err(RigError::of)?;
         }
         assembly.closed_loop.step_time();
+        assembly.spikes.step_time();
         if let Some(encode) = &mut assembly.encode {
             encode.step_work();
         }

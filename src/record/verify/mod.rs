@@ -96,7 +96,7 @@ pub fn verify(folder: &Path) -> Result<VerifyReport, RecordError> {
         stages: keep(stats::durations(folder, &manifest, "stages"), &mut problems),
         errors: keep(stats::errors(folder, &manifest), &mut problems),
         truth: keep(truth::compare(folder, &manifest), &mut problems),
-        notes: [notes::resets, notes::spikes, notes::processors]
+        notes: [notes::resets, notes::spikes, notes::detection, notes::processors]
             .map(|note| keep(note(folder, &manifest), &mut problems))
             .concat(),
         files_good,

@@ -48,6 +48,18 @@ fn told(time: &ProcessorTime) -> String {
     )
 }
 
+/// How long after a block's arrival its spikes were known, array by array.
+pub(super) fn detection(_: &Path, manifest: &Manifest) -> Result<Vec<String>, RecordError> {
+    let Some(noted) = manifest.notes.get("detection_ms").cloned() else { return Ok(Vec::new()) };
+    let times: BTreeMap<String, [f32; 3]> = serde_json::from_value(noted).unwrap_or_default();
+    let line = |(array, [p50, p99, most]): (String, [f32; 3])| {
+        format!(
+            "detection    ephys_{array}: spikes known p50 {p50:.2}, p99 {p99:.2}, max {most:.2} ms after their block came"
+        )
+    };
+    Ok(times.into_iter().map(line).collect())
+}
+
 /// Spikes of each tetrode, sorted.
 type Trains = HashMap<(i64, i64), Vec<i64>>;
 
