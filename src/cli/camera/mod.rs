@@ -108,8 +108,8 @@ fn watch(options: &WatchOptions) -> Result<ExitCode> {
         well &= done.account.adds_up();
         println!("{}: {}", done.name, done.account.report());
         let copied = match done.source.copied_bytes() {
-            Some(bytes) => format!("{bytes} of {} bytes copied", done.bytes),
-            None => format!("{} bytes", done.bytes),
+            Some(bytes) => format!("{} of its {} bytes copied", done.a_frame(bytes), done.a_frame(done.bytes)),
+            None => format!("{} bytes", done.a_frame(done.bytes)),
         };
         println!("    {:.0} µs to take a frame, {copied}", done.mean_take_micros());
     }
@@ -191,6 +191,10 @@ impl Follower {
             bytes: 0,
             reopen_at: None,
         }
+    }
+
+    fn a_frame(&self, sum: u64) -> u64 {
+        sum / self.account.frames.max(1)
     }
 
     fn mean_take_micros(&self) -> f64 {
