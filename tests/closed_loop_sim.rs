@@ -159,6 +159,29 @@ fn check_ages(run: &Run) -> Vec<String> {
     wrong
 }
 
+/// Events have the rig time at which they were heard of, also over a board reset, which is an event itself.
+fn check_events(run: &Run) -> Vec<String> {
+    let manifest = Manifest::open(&run.dataset).expect("a sealed dataset has a manifest");
+    let (mut wrong, mut restarts, mut base) = (Vec::new(), 0, None);
+    tables::scan(&run.dataset, &manifest, "events", &["t_ns", "kind", "arrival_ns", "text"], |batch| {
+        let [times, arrivals] = ["t_ns", "arrival_ns"].map(|column| tables::integers(batch, column));
+        let [kinds, texts] = ["kind", "text"].map(|column| tables::texts(batch, column));
+        for (((time, arrival), kind), text) in times.into_iter().zip(arrivals).zip(kinds).zip(texts) {
+            let (Some(time), Some(arrival)) = (time, arrival) else { continue };
+            restarts += usize::from(kind == "board_started" || text.starts_with("restarted"));
+            let late = arrival - time;
+            if (late - *base.get_or_insert(late)).abs() > Span::from_millis(50).nanos() {
+                wrong.push(format!("{kind} {text:?} at {time} ns was heard of at {arrival} ns of the host"));
+            }
+        }
+    })
+    .expect("the events table reads");
+    if run.reset && restarts != 2 {
+        wrong.push(format!("{restarts} events tell of the board's reset; expected the board's and the host's"));
+    }
+    wrong
+}
+
 /// Everything that is wrong with a finished run.
 fn failures(run: &Run) -> Vec<String> {
     let report = verify(&run.dataset).expect("a sealed dataset verifies");
@@ -168,6 +191,7 @@ fn failures(run: &Run) -> Vec<String> {
         wrong.extend(check_identity(run));
     }
     wrong.extend(check_ages(run));
+    wrong.extend(check_events(run));
     wrong
 }
 

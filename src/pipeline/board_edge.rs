@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use mimicd_device::{
     BoardCommand, BoardEvent, BoardTime, ButtonKind, CommandId, DeviceError, Host, HostTime, OutputIndex, Refusal,
-    SafetyCause, Span, SyncBoard, TriggerPlan, Wake,
+    RigTime, SafetyCause, Span, SyncBoard, TriggerPlan, Wake,
 };
 
 use super::lamps::{Lamps, Showing};
@@ -107,6 +107,9 @@ pub struct BoardEdge {
     index_base: u64,
     time_base: Span,
     restarting: bool,
+    /// Host to board, as it last was, for the board time that the train counts from: dates what happens while the board cannot
+    /// be asked, and over its reset.
+    dating: Option<ClockMap<Host, mimicd_device::Board>>,
     recording: Option<Recording>,
     reopen_at: Option<HostTime>,
     hurry_until: HostTime,
@@ -137,6 +140,7 @@ impl BoardEdge {
             index_base: 0,
             time_base: Span::ZERO,
             restarting: false,
+            dating: None,
             recording: None,
             reopen_at: None,
             hurry_until: HostTime::ZERO,
@@ -291,6 +295,9 @@ impl BoardEdge {
             self.hurry_until = sample.received + Self::HURRY;
         }
         let Some(map) = self.fit.map() else { return };
+        if !self.restarting {
+            self.dating = Some(map);
+        }
         let residual = sample.board - map.map(sample.middle()).at;
         self.shared.board.note_residual(residual.nanos(), map.drift_ppm() * 1e-6);
         self.shared.board.steps.store(u64::from(self.fit.steps()), Ordering::Relaxed);
@@ -322,6 +329,8 @@ impl BoardEdge {
         self.index_base = estimate.max(latest + 1);
         self.time_base = elapsed;
         self.shared.clock.set_train_start(Some(at - elapsed));
+        let one_ping = || ClockMap::new(arrival, at, 0.0, Span::ZERO, arrival, arrival);
+        self.dating = Some(self.fit.map().unwrap_or_else(one_ping));
         self.shared.counters.add(Cause::ClockStep, 1);
         self.tell_supervisor(BoardReport::NewTrain { index_base: self.index_base, time_base: self.time_base });
     }
@@ -356,7 +365,10 @@ impl BoardEdge {
         self.fit.reset();
         self.lamps = Lamps::default();
         self.disarm_outputs();
-        let Some(plan) = self.train else { return };
+        let Some(plan) = self.train else {
+            self.dating = None;
+            return;
+        };
         self.restarting = true;
         let text = format!(
             "restarted (epoch {epoch}, board time {:.3} s); the trigger train is started anew",
@@ -372,12 +384,13 @@ impl BoardEdge {
         if let BoardEvent::Trigger { index, .. } = event {
             self.settle(|settling, before, missing| settling.see((base + index).min(before), missing));
         }
+        let reset = self.restarting.then(|| self.dated(arrival)).flatten().map(|(_, at)| at);
         let shared = &self.shared;
         let Some(Recording { lane, tables, before, .. }) = self.recording.as_mut() else { return };
         if matches!(event, BoardEvent::Trigger { index, .. } if base + index >= *before) {
             return;
         }
-        if !tables::write_board_event(lane, tables, &shared.clock, base, arrival, event) {
+        if !tables::write_board_event(lane, tables, &shared.clock, base, reset, arrival, event) {
             shared.counters.add(Cause::RecordLaneFull, 1);
         }
     }
@@ -418,10 +431,18 @@ impl BoardEdge {
         tables::write_clock(lane, tables, at, &row);
     }
 
+    /// A host time on the clock that the train counts from, and on the rig's; `None` while no train runs.
+    fn dated(&self, now: HostTime) -> Option<(BoardTime, RigTime)> {
+        let board = self.dating.as_ref()?.map(now).at;
+        Some((board, self.shared.clock.rig_of_board(board)?))
+    }
+
     fn note(&mut self, now: HostTime, kind: &str, text: &str) {
-        let board = self.fit.map().map(|map| map.map(now).at);
+        let Some((board, at)) = self.dated(now) else { return };
         let Some(Recording { lane, tables, .. }) = self.recording.as_mut() else { return };
-        tables::write_text_event(lane, tables, &self.shared.clock, kind, board, now, text);
+        if !tables::write_text_event(lane, tables, at, kind, board, now, text) {
+            self.shared.counters.add(Cause::RecordLaneFull, 1);
+        }
     }
 
     fn tell_loop(&mut self, news: BoardNews) {

@@ -291,17 +291,16 @@ pub fn write_clock(lane: &mut RecordLane, tables: &TableIds, at: RigTime, clock:
     })
 }
 
-/// A row of the event table that is only text; nothing is written while no train runs.
+/// A row of the event table that is only text.
 pub fn write_text_event(
     lane: &mut RecordLane,
     tables: &TableIds,
-    clock: &RigClock,
+    at: RigTime,
     kind: &str,
-    board: Option<BoardTime>,
+    board: BoardTime,
     arrival: HostTime,
     text: &str,
 ) -> bool {
-    let Some(at) = board.and_then(|board| clock.rig_of_board(board)) else { return true };
     let event = EventRow { kind, index: -1, level: -1, board, arrival, text };
     write_event(lane, tables, at, &event)
 }
@@ -310,7 +309,7 @@ struct EventRow<'a> {
     kind: &'a str,
     index: i32,
     level: i16,
-    board: Option<BoardTime>,
+    board: BoardTime,
     arrival: HostTime,
     text: &'a str,
 }
@@ -320,18 +319,20 @@ fn write_event(lane: &mut RecordLane, tables: &TableIds, at: RigTime, event: &Ev
         row.text(event.kind);
         row.i32(event.index);
         row.i16(event.level);
-        row.i64_or_absent(event.board.map(BoardTime::nanos));
+        row.i64_or_absent(Some(event.board.nanos()));
         row.i64_or_absent(Some(event.arrival.nanos()));
         row.text(event.text);
     })
 }
 
 /// The row of a board event, in the triggers or the events table; events that are no data (pongs, acks) write nothing.
+/// `reset`: its rig time where the board has started anew and no trigger has yet said what its time is.
 pub fn write_board_event(
     lane: &mut RecordLane,
     tables: &TableIds,
     clock: &RigClock,
     index_base: u64,
+    reset: Option<RigTime>,
     arrival: HostTime,
     event: BoardEvent,
 ) -> bool {
@@ -345,8 +346,9 @@ pub fn write_board_event(
         BoardEvent::Started { epoch, at } => ("board_started", epoch as i32, -1, at, ""),
         _ => return true,
     };
-    let Some(at) = clock.rig_of_board(board).filter(|at| at.nanos() >= 0) else { return true };
-    write_event(lane, tables, at, &EventRow { kind, index, level, board: Some(board), arrival, text })
+    let at = reset.or_else(|| clock.rig_of_board(board));
+    let Some(at) = at.filter(|at| at.nanos() >= 0) else { return true };
+    write_event(lane, tables, at, &EventRow { kind, index, level, board, arrival, text })
 }
 
 fn write_trigger(lane: &mut RecordLane, tables: &TableIds, clock: &RigClock, index: u64, board: BoardTime) -> bool {
