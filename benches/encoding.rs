@@ -1,4 +1,4 @@
-//! What encoding models cost: offline for an hour of 60 units on four feature sets beside scikit-learn, live for each bin.
+//! What encoding models cost: offline for ten minutes (or MINUTES) of 60 units on four feature sets beside scikit-learn, live for each bin.
 //!
 //! `cargo bench --bench encoding [-- MINUTES]`. The peer is scikit-learn's `PoissonRegressor` (ridge, since it has no
 //! elastic net) on the same regressors; a few of its fits are timed and scaled to all of them, which is said in the output.
@@ -18,6 +18,8 @@ use mimicd::encoding::testing::{Dice, training_matrices, write_npy};
 use mimicd::encoding::units::UnitKey;
 use ndarray::{Array2, ArrayView2, s};
 
+/// Length of the data for the live part at most, and for both where nothing is said.
+const LIVE_MINUTES_MAX: f64 = 10.0;
 const UNITS: usize = 60;
 const FOLDS: Folds = Folds { block_bins: 200, count: 5 };
 /// Columns of the four sets: as kinematic, dynamic, action and latent.
@@ -160,7 +162,7 @@ fn live(minutes: f64) {
 }
 
 fn main() {
-    let minutes = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(60.0);
-    live(f64::min(minutes, 10.0));
+    let minutes = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(LIVE_MINUTES_MAX);
+    live(f64::min(minutes, LIVE_MINUTES_MAX));
     offline(minutes);
 }
