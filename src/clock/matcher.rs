@@ -263,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn a_new_train_is_proved_by_its_stretched_periods_and_never_without_a_clock_of_the_camera() {
+        for has_clock in [true, false] {
+            let mut matcher = anchored();
+            (0..60).for_each(|i| {
+                matcher.on_frame(1_000 + i, stamp(i), arrival(i));
+            });
+            matcher.anchor_next();
+            let mut unproved = 0;
+            for index in 0..200 {
+                let later = stamp(index).filter(|_| has_clock).map(|t| t + Span::from_millis(9_000));
+                let found = matcher.on_frame(1_060 + index, later, arrival(index) + Span::from_millis(9_000));
+                assert_eq!((found.trigger, found.missing_before), (index, 0));
+                unproved += u32::from(found.integrity.contains(Integrity::UNPROVED_MATCH));
+            }
+            assert_eq!(matcher.is_proved(), has_clock);
+            assert!(if has_clock { (1..=100).contains(&unproved) } else { unproved == 200 }, "{unproved}");
+        }
+    }
+
+    #[test]
     fn duplicates_and_swaps_stay_visible() {
         let mut matcher = anchored();
         for index in [0, 1, 3, 2, 3, 4] {
