@@ -1,8 +1,11 @@
 //! Live numbers and camera images over one WebSocket a page.
 //!
-//! One task makes each message once for all clients and puts it into a latest-value slot. A client task sends the newest
-//! and waits for the next: whoever is slow misses messages, nothing is queued for anyone. A client that does not take a
-//! message within [`SEND_TIME_MAX`] is cut off.
+//! One task makes each message once for all clients and puts it into a latest-value slot. A client gets a *turn*: the
+//! images that are new to it, then the numbers. It answers `drawn` (any text will do) when it has drawn them, and only then
+//! gets the newest as its next turn: whoever is slow misses messages, and nothing is queued for anyone. Without the
+//! answer the operating system's and the browser's buffers are a queue, and a page on a busy machine shows what was true
+//! a minute ago. A hidden page draws nothing, so it gets nothing, until it is seen again. A client that does not take a
+//! message within [`SEND_TIME_MAX`], or is not heard of for [`SILENCE_MAX`] (browsers answer pings by themselves), is cut off.
 //!
 //! Text messages are JSON: `{"standing", "status", "snapshot", "spikes", "events"}`; `spikes` are those since the message
 //! before, as `[milliseconds before the newest frame, array, tetrode, unit]`; `events` is the number of the last line of
@@ -28,8 +31,12 @@ use crate::pipeline::{Preview, RigStatus, Snapshot};
 
 /// A client that takes longer than this for one message is cut off.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
-/// A client has nothing to say beyond pongs; more than this many messages a second is a flood.
-const MESSAGES_PER_SECOND_MAX: u32 = 20;
+/// Lines are tried this often.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// A client of which nothing is heard for this long, not even pongs, is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// One answer a turn (at most 60 a second) and pongs; more than this many messages a second is a flood.
+const MESSAGES_PER_SECOND_MAX: u32 = 100;
 /// Longest message taken from a client.
 const MESSAGE_BYTES_MAX: usize = 4_096;
 /// Counters and health change slowly and cost locks.
@@ -121,21 +128,13 @@ pub(super) async fn publish_images(shared: Arc<Shared>, hz: f64) {
         if !wanted {
             continue;
         }
-        let mut changed = false;
         for (camera, preview) in previews.iter_mut().enumerate() {
             if !shared.view.preview(camera, preview) {
                 continue;
             }
             if let Some(message) = image_message(camera as u8, preview) {
-                shared.live.images.send_if_modified(|images| {
-                    images[camera] = (preview.sequence, message);
-                    false
-                });
-                changed = true;
+                shared.live.images.send_modify(|images| images[camera] = (preview.sequence, message));
             }
-        }
-        if changed {
-            shared.live.images.send_modify(|_| {});
         }
     }
 }
@@ -168,44 +167,72 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>, upgrade: WebSocketUp
     })
 }
 
+/// What a client has said, and when.
+struct Hearing {
+    heard: Instant,
+    second: (Instant, u32),
+    drawn: bool,
+}
+
+impl Hearing {
+    fn new(now: Instant) -> Self {
+        Self { heard: now, second: (now, 0), drawn: true }
+    }
+
+    /// Takes note of a message; false when the client is to be cut off.
+    fn take(&mut self, message: Option<Result<Message, axum::Error>>, now: Instant) -> bool {
+        let Some(Ok(message)) = message else { return false };
+        if now - self.second.0 > Duration::from_secs(1) {
+            self.second = (now, 0);
+        }
+        self.second.1 += 1;
+        self.heard = now;
+        self.drawn |= matches!(message, Message::Text(_));
+        self.second.1 <= MESSAGES_PER_SECOND_MAX && !matches!(message, Message::Close(_))
+    }
+}
+
 async fn serve(live: &Live, mut socket: WebSocket) {
     let mut numbers = live.numbers.subscribe();
-    let mut images = live.images.subscribe();
-    let mut sent = vec![0; images.borrow().len()];
-    let mut second = (Instant::now(), 0);
+    let mut sent = vec![0; live.images.borrow().len()];
+    let mut pings = interval(PING_EVERY);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hearing = Hearing::new(Instant::now());
     loop {
         tokio::select! {
-            changed = numbers.changed() => {
+            changed = numbers.changed(), if hearing.drawn => {
                 let text = numbers.borrow_and_update().clone();
-                if changed.is_err() || !send(&mut socket, Message::Text(text)).await {
+                let images = live.images.borrow().clone();
+                hearing.drawn = false;
+                if changed.is_err() || !turn(&mut socket, &mut sent, images, text).await {
                     return;
                 }
             }
-            changed = images.changed() => {
-                let newest = images.borrow_and_update().clone();
-                for (sent, (sequence, message)) in sent.iter_mut().zip(newest) {
-                    if sequence != *sent {
-                        *sent = sequence;
-                        if changed.is_err() || !send(&mut socket, Message::Binary(message)).await {
-                            return;
-                        }
-                    }
+            message = socket.recv() => if !hearing.take(message, Instant::now()) {
+                return;
+            },
+            now = pings.tick() => {
+                if now.saturating_duration_since(hearing.heard) > SILENCE_MAX
+                    || !send(&mut socket, Message::Ping(Bytes::new())).await
+                {
+                    return;
                 }
             }
-            message = socket.recv() => match message {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => {
-                    if second.0.elapsed() > Duration::from_secs(1) {
-                        second = (Instant::now(), 0);
-                    }
-                    second.1 += 1;
-                    if second.1 > MESSAGES_PER_SECOND_MAX {
-                        return;
-                    }
-                }
-            },
         }
     }
+}
+
+/// Sends the images that are newer than those `sent`, then the numbers; false when the client did not take them.
+async fn turn(socket: &mut WebSocket, sent: &mut [u64], images: Vec<(u64, Bytes)>, numbers: Utf8Bytes) -> bool {
+    for (sent, (sequence, message)) in sent.iter_mut().zip(images) {
+        if sequence != *sent {
+            *sent = sequence;
+            if !send(socket, Message::Binary(message)).await {
+                return false;
+            }
+        }
+    }
+    send(socket, Message::Text(numbers)).await
 }
 
 async fn send(socket: &mut WebSocket, message: Message) -> bool {

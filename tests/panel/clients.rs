@@ -27,16 +27,20 @@ fn a_page_gets_numbers_and_images() {
     let bench = Bench::open();
     let mut socket = open(&bench);
     let first = next_numbers(&mut socket);
+    drawn(&mut socket);
     assert_eq!(first["standing"]["state"], "idle");
     assert_eq!(first["snapshot"]["cameras"].as_array().map(Vec::len), Some(6));
     assert_eq!(first["snapshot"]["pose"]["keypoints_m"][22][0], serde_json::Value::Null, "a missing keypoint");
     let image = loop {
-        if let Message::Binary(bytes) = socket.read().expect("a message") {
-            break bytes;
+        match socket.read().expect("a message") {
+            Message::Binary(bytes) => break bytes,
+            Message::Text(_) => drawn(&mut socket),
+            _ => {}
         }
     };
     let jpeg = 2 + 4 * (4 + 5 * usize::from(image[1]));
     assert!(image[0] < 6 && image[jpeg..jpeg + 2] == [0xff, 0xd8], "camera, marks, JPEG: {:?}", &image[..3]);
+    drawn(&mut socket);
     let second = next_numbers(&mut socket);
     assert!(second["snapshot"]["sequence"].as_u64() >= first["snapshot"]["sequence"].as_u64());
 }
@@ -52,16 +56,42 @@ fn nothing_is_made_when_nobody_looks() {
     bench.wait("previews no longer wanted", |bench| !wanted(bench));
 }
 
+/// Says that the turn is drawn, so that the next may come.
+fn drawn(socket: &mut Socket) {
+    socket.send(Message::Text("drawn".into())).expect("sent");
+}
+
+#[test]
+fn a_page_that_has_not_drawn_is_sent_nothing_and_then_the_newest() {
+    let bench = Bench::open();
+    let mut slow = open(&bench);
+    let mut quick = open(&bench);
+    let first = next_numbers(&mut slow);
+    next_numbers(&mut quick);
+    let sequence = |numbers: &serde_json::Value| numbers["snapshot"]["sequence"].as_u64().expect("a number");
+    let mut others = sequence(&first);
+    let mut turns = 0;
+    while turns < 20 || others <= sequence(&first) {
+        drawn(&mut quick);
+        others = sequence(&next_numbers(&mut quick));
+        turns += 1;
+    }
+    drawn(&mut slow);
+    let next = sequence(&next_numbers(&mut slow));
+    assert!(next >= others, "the newest: {next}, while another page has seen {others}");
+}
+
 #[test]
 fn a_frozen_client_keeps_nobody_waiting_and_is_cut_off() {
     let bench = Bench::open();
-    let frozen = open(&bench); // never reads
+    let frozen = open(&bench); // never reads, so it answers no ping either
     let mut reader = open(&bench);
     let begun = Instant::now();
     let mut count = 0;
     let mut clients = 2.0;
-    while begun.elapsed() < Duration::from_secs(20) && clients > 1.5 {
+    while begun.elapsed() < Duration::from_secs(60) && clients > 1.5 {
         next_numbers(&mut reader);
+        drawn(&mut reader);
         count += 1;
         if count % 20 == 0 {
             let metrics = bench.get("/metrics").body;
@@ -80,7 +110,8 @@ fn a_client_that_floods_is_cut_off() {
     let bench = Bench::open();
     let mut socket = open(&bench);
     let until = Instant::now() + Duration::from_secs(10);
-    while socket.send(Message::Text("x".into())).is_ok() && socket.read().is_ok() {
+    let ten = |socket: &mut Socket| (0..10).all(|_| socket.send(Message::Text("x".into())).is_ok());
+    while ten(&mut socket) && socket.read().is_ok() {
         assert!(Instant::now() < until, "still connected");
     }
 }

@@ -50,9 +50,11 @@ export function duration(secs) {
 }
 
 let bannerText = "";
-export function banners(link, standing, status) {
+/** `ageMillis`: how old the numbers on the page are, if they are older than they should be. */
+export function banners(link, standing, status, ageMillis = 0) {
   const list = [];
   if (!link) list.push(["offline", "No connection", ["to the daemon; the rig goes on by itself. Trying again."]]);
+  if (link && ageMillis) list.push(["degraded", "Old numbers", ["Nothing new from the daemon for some seconds. Commands are still given; the rig goes on by itself."]]);
   if (link && standing?.state === "faulted") list.push(["faulted", "Faulted", [standing.fault ?? "", "Disarm to begin again."]]);
   if (link && status?.degraded.length) list.push(["degraded", "Degraded", status.degraded.map((d) => d.message)]);
   const text = JSON.stringify(list);

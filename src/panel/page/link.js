@@ -54,7 +54,10 @@ function image(data) {
   return { camera, marks, blob: new Blob([new Uint8Array(data, 2 + 4 * floats)], { type: "image/jpeg" }) };
 }
 
-/** Keeps a WebSocket open. `on.numbers(object)`, `on.image({ camera, marks, blob })`, `on.link(open)`. */
+/**
+ * Keeps a WebSocket open. `on.numbers(object, drawn)`, `on.image({ camera, marks, blob })`, `on.link(open)`. `drawn` is to be
+ * called when the numbers are on the screen: only then the daemon sends its newest, so that nothing queues for a slow page.
+ */
 export function live(on) {
   let attempt = 0;
   const open = () => {
@@ -65,8 +68,8 @@ export function live(on) {
       on.link(true);
     };
     socket.onmessage = ({ data }) => {
-      if (typeof data === "string") return on.numbers(JSON.parse(data));
-      on.image(image(data));
+      if (typeof data !== "string") return on.image(image(data));
+      on.numbers(JSON.parse(data), () => socket.readyState === WebSocket.OPEN && socket.send("drawn"));
     };
     socket.onclose = () => {
       on.link(false);

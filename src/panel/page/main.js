@@ -11,8 +11,9 @@ import { Views } from "/views.js";
 
 const byId = (id) => document.getElementById(id);
 const SLOW_MILLIS = 250;
+const STALE_MILLIS = 3000;
 
-const page = { link: false, newest: null, dirty: false, slowAt: 0 };
+const page = { link: false, newest: null, newestAt: 0, drawn: null, dirty: false, slowAt: 0 };
 const dark = () => document.documentElement.dataset.theme === "dark";
 
 const controls = new Controls({
@@ -73,19 +74,40 @@ async function begin() {
       }
     },
   });
+  document.addEventListener("visibilitychange", () => (page.newestAt = performance.now())); // a hidden page gets no numbers
+  setInterval(watch, STALE_MILLIS / 3);
   requestAnimationFrame(draw);
 }
 
-function take(numbers) {
+function take(numbers, drawn) {
   page.newest = numbers;
+  page.newestAt = performance.now();
+  page.drawn = drawn;
   page.dirty = true;
   page.raster.add(numbers.spikes, numbers.snapshot.board_nanos);
   page.tetrode.add(numbers.snapshot);
   page.events.update(numbers.events);
 }
 
+/** A page must not show old numbers as if they were new. */
+function watch() {
+  if (page.newest && !document.hidden) banners(page.link, page.newest.standing, page.newest.status, age());
+}
+
+const age = () => (performance.now() - page.newestAt > STALE_MILLIS ? performance.now() - page.newestAt : 0);
+
 function draw(now) {
   requestAnimationFrame(draw);
+  const { drawn } = page;
+  page.drawn = null;
+  try {
+    paint(now);
+  } finally {
+    drawn?.();
+  }
+}
+
+function paint(now) {
   const { newest, rig } = page;
   if (!newest) return;
   const { snapshot, standing, status } = newest;
@@ -98,7 +120,7 @@ function draw(now) {
   controls.update(page.link, standing, status, snapshot);
   if (now - page.slowAt < SLOW_MILLIS) return;
   page.slowAt = now;
-  banners(page.link, standing, status);
+  banners(page.link, standing, status, age());
   const index = Number(byId("array-pick").value) || 0;
   if (snapshot.arrays[index]) waveforms(byId("waveforms"), snapshot.arrays[index], index, dark(), page.tetrode.tetrode);
   page.tetrode.draw(snapshot, dark());

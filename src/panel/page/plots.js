@@ -158,7 +158,8 @@ export function latency(canvas, edges, buckets, live) {
     const x = (i + (i < edges.length ? (micros - low) / (edges[i] - low) : 0.5)) * w;
     context.fillStyle = css("--ink");
     context.fillRect(x, 0, 1.2, bottom);
-    context.fillText(name, Math.min(x + 4, width - 26), name === "p50" ? 10 : 23);
+    const beside = name === "p50" && x > 28 ? x - 26 : x + 4; // away from each other, where they are close
+    context.fillText(name, Math.min(beside, width - 26), name === "p50" ? 10 : 23);
   }
 }
 
