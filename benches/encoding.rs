@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mimicd::config::EncodingConfig;
 use mimicd::encoding::Folds;
-use mimicd::encoding::glm::{CrossValidation, Design, GlmSettings, score_sets};
+use mimicd::encoding::glm::{CrossValidation, Design, GlmSettings, cores, score_sets};
 use mimicd::encoding::live::LiveEncoder;
 use mimicd::encoding::moments::Moments;
 use mimicd::encoding::settings::EncodingSettings;
@@ -68,7 +68,7 @@ fn offline(minutes: f64) {
     let sets: Vec<Array2<f32>> = SETS.iter().map(|columns| features(bins, *columns, &mut dice)).collect();
     let counts = counts(bins, &sets, &mut dice);
     let views: Vec<ArrayView2<'_, f32>> = sets.iter().map(|set| set.view()).collect();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = cores();
     let fits = SETS.len() * FOLDS.count * UNITS;
     println!("offline: {minutes} min, {UNITS} units, {} sets, {fits} fits, {threads} threads", SETS.len());
     let run = |mixing: f64, views: &[ArrayView2<'_, f32>], counts: ArrayView2<'_, f32>| {
@@ -157,8 +157,12 @@ fn live(minutes: f64) {
         live.visits() as f64 / 20.0
     );
     let began = Instant::now();
-    assert!(live.finish(&mut || true));
-    println!("live: coming to the minimum at the end takes {:.1} s", began.elapsed().as_secs_f64());
+    assert!(live.finish(cores(), &|| true));
+    println!(
+        "live: coming to the minimum at the end takes {:.1} s on {} threads",
+        began.elapsed().as_secs_f64(),
+        cores()
+    );
 }
 
 fn main() {

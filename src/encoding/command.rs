@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::analysis::{Analysis, Context, analyse};
 use super::behaviour::{BehaviourError, Classifier, LabelError, Labels};
+use super::glm::cores;
 use super::output::{self, OutputError};
 use super::published_counts::counts_and_labels;
 use super::report;
@@ -157,10 +158,6 @@ pub fn encode(options: &EncodeOptions, progress: &(dyn Fn(usize, usize) + Sync))
     let folder = options.out.clone().unwrap_or_else(|| options.dataset.join("encoding"));
     write(&folder, options, &settings, &recorded, &sets, &labels, &analysis)?;
     Ok(Encoded { folder, analysis })
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The settings of the file that was named, else of the recording, else the defaults.

@@ -15,6 +15,7 @@ use super::shared::Shared;
 use super::tables::TableIds;
 use crate::config::EncodingConfig;
 use crate::encoding::behaviour::{Classifier, Window};
+use crate::encoding::glm::cores;
 use crate::encoding::live::LiveEncoder;
 use crate::encoding::live_similarity::LiveSimilarity;
 use crate::encoding::score::Estimate;
@@ -268,7 +269,7 @@ impl EncodeWorker {
             let clock = self.clock;
             let deadline = clock() + Span::from_secs_f64(self.parts.config.finish_secs);
             let endless = self.pieces.is_some();
-            let finished = running.encoder.finish(&mut || endless || clock() < deadline);
+            let finished = running.encoder.finish(cores(), &|| endless || clock() < deadline);
             self.renew(clock(), if finished { Renewal::Final } else { Renewal::Unfinished });
         }
         self.running = None;

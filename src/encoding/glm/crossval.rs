@@ -151,6 +151,12 @@ pub fn score_sets(
             }
         }
     };
+    together(threads, &work);
+    out.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0
+}
+
+/// Runs `work` on so many threads, this one among them, until all have come back.
+pub fn together(threads: usize, work: &(dyn Fn() + Sync)) {
     std::thread::scope(|scope| {
         for index in 1..threads.max(1) {
             let named = std::thread::Builder::new().name(format!("encode-{index}"));
@@ -159,7 +165,11 @@ pub fn score_sets(
         }
         work();
     });
-    out.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0
+}
+
+/// Threads that fits may take: one for each processor.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn moments(values: ArrayView2<'_, f32>, folds: &Folds) -> Moments {

@@ -8,9 +8,12 @@
 //! the recording ends, [`LiveEncoder::finish`] brings every fit to its minimum: the objective and the data are the offline
 //! ones, and so is the result.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use ndarray::{Array1, Array2, ArrayView2, ShapeBuilder as _, s};
 
-use super::glm::{Coefficients, Descent, Design, SampleSize, score_block, score_fold};
+use super::glm::{Coefficients, Descent, Design, SampleSize, score_block, score_fold, together};
 use super::moments::{Basis, Moments};
 use super::score::{BlockScores, Estimate, Score};
 use super::settings::EncodingSettings;
@@ -326,47 +329,78 @@ impl LiveEncoder {
         true
     }
 
-    /// Brings every fit to its minimum over all closed bins. False when time or passes ran out; the scores so far stay.
-    pub fn finish(&mut self, keep_going: KeepGoing<'_>) -> bool {
+    /// Brings every fit to its minimum over all closed bins, on so many threads (sets and folds are independent of each
+    /// other). False when time or passes ran out; what has come to its minimum stays, and so do the other scores so far.
+    pub fn finish(&mut self, threads: usize, keep_going: &(dyn Fn() -> bool + Sync)) -> bool {
         self.visit = None;
-        let (bins, units, folds) = (self.closed, self.counts.keys.len(), self.settings.folds);
-        if units == 0 {
+        if self.counts.keys.is_empty() {
             return true;
         }
-        let mut whole = true;
-        for set in 0..self.sets.len() {
-            for fold in 0..folds.count {
-                let Some(basis) = self.moments[set].basis(fold, self.settings.glm.variance_share) else { continue };
-                let values = self.store.part(&self.sets[set], 0..bins);
-                let design = Design::of(&basis, values.view(), self.settings.glm.window_bins);
-                let counts = self.counts.view(bins, units);
-                let training = |bin: usize| folds.fold(bin) != fold;
-                let Coefficients { mut weights, mut intercepts } = Coefficients::constant(&design, counts, training);
-                if let Some((before, coefficients)) = &self.known[set][fold] {
-                    carry_over(before, coefficients, &basis, &mut weights, &mut intercepts);
+        let folds = self.settings.folds;
+        let tasks = self.sets.len() * folds.count;
+        let (next, whole) = (AtomicUsize::new(0), AtomicBool::new(true));
+        let scores = Mutex::new(std::mem::take(&mut self.scores));
+        let fits = Mutex::new(Vec::with_capacity(tasks));
+        let this = &*self;
+        together(threads, &|| {
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= tasks {
+                    return;
                 }
-                let at = Coefficients { weights, intercepts };
-                let mut descent = Descent::warm(self.settings.glm, &design, bins, training, SampleSize::EXACT, at);
-                while !descent.done() {
-                    descent.add(&design, counts, design.first()..bins, training);
-                    while !descent.end_piece(ROWS) {
-                        if !keep_going() {
-                            return false;
-                        }
-                    }
-                    if !keep_going() {
-                        return false;
-                    }
+                let (set, fold) = (task / folds.count, task % folds.count);
+                let Some(basis) = this.moments[set].basis(fold, this.settings.glm.variance_share) else { continue };
+                let Some((fit, is_minimum)) = this.minimum(set, fold, &basis, &scores, keep_going) else {
+                    whole.store(false, Ordering::Relaxed);
+                    return;
+                };
+                whole.fetch_and(is_minimum, Ordering::Relaxed);
+                fits.lock().unwrap_or_else(PoisonError::into_inner).push((set, fold, basis, fit));
+            }
+        });
+        self.scores = scores.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (set, fold, basis, fit) in fits.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.known[set][fold] = Some((basis, fit));
+        }
+        whole.into_inner()
+    }
+
+    /// One fit brought to its minimum and scored; and whether it came there. `None` when time ran out.
+    fn minimum(
+        &self,
+        set: usize,
+        fold: usize,
+        basis: &Basis,
+        scores: &Mutex<Vec<BlockScores>>,
+        keep_going: &(dyn Fn() -> bool + Sync),
+    ) -> Option<(Coefficients, bool)> {
+        let (bins, units, folds) = (self.closed, self.counts.keys.len(), self.settings.folds);
+        let values = self.store.part(&self.sets[set], 0..bins);
+        let design = Design::of(basis, values.view(), self.settings.glm.window_bins);
+        let counts = self.counts.view(bins, units);
+        let training = |bin: usize| folds.fold(bin) != fold;
+        let Coefficients { mut weights, mut intercepts } = Coefficients::constant(&design, counts, training);
+        if let Some((before, coefficients)) = &self.known[set][fold] {
+            carry_over(before, coefficients, basis, &mut weights, &mut intercepts);
+        }
+        let at = Coefficients { weights, intercepts };
+        let mut descent = Descent::warm(self.settings.glm, &design, bins, training, SampleSize::EXACT, at);
+        while !descent.done() {
+            descent.add(&design, counts, design.first()..bins, training);
+            while !descent.end_piece(ROWS) {
+                if !keep_going() {
+                    return None;
                 }
-                whole &= descent.unfinished() == 0;
-                let coefficients = descent.coefficients();
-                let scores = &mut self.scores[set];
-                scores.grow(folds.blocks(bins));
-                score_fold(&coefficients, &design, counts, &folds, fold, 0, scores);
-                self.known[set][fold] = Some((basis, coefficients));
+            }
+            if !keep_going() {
+                return None;
             }
         }
-        whole
+        let coefficients = descent.coefficients();
+        let mut scores = scores.lock().unwrap_or_else(PoisonError::into_inner);
+        scores[set].grow(folds.blocks(bins));
+        score_fold(&coefficients, &design, counts, &folds, fold, 0, &mut scores[set]);
+        Some((coefficients, descent.unfinished() == 0))
     }
 
     /// Scores of every unit and set so far; units and sets that have not been visited are left out.

@@ -76,7 +76,7 @@ fn at_the_end_live_scores_are_the_offline_ones() {
     };
     let offline = offline(&live);
     let before = far(&live, &offline);
-    assert!(live.finish(&mut || true));
+    assert!(live.finish(3, &|| true));
     let after = far(&live, &offline);
     println!("largest difference in bits/spike: {before:.2e} while streaming, {after:.2e} at the end");
     assert_eq!(live.scores().count(), 12);
@@ -100,12 +100,12 @@ fn live_scores_tell_driven_units_from_others() {
 fn work_stops_when_told_and_nothing_happens_without_units() {
     let mut live = fed(400, 0);
     assert_eq!((live.visits(), live.scores().count()), (0, 0));
-    assert!(!live.finish(&mut || false));
+    assert!(!live.finish(2, &|| false));
     let sets = live.sets().to_vec();
     let mut empty = LiveEncoder::new(settings(), sets, WIDTH, 8, 100);
     empty.close(i64::MAX / 2, |_, _, _| ());
     empty.work(&mut || true);
-    assert!(empty.full() && empty.finish(&mut || true) && empty.visits() == 0);
+    assert!(empty.full() && empty.finish(1, &|| true) && empty.visits() == 0);
 }
 
 #[test]
