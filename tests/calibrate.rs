@@ -4,6 +4,8 @@
 mod board_scene;
 #[path = "support/daemon.rs"]
 mod running;
+#[path = "support/set_up.rs"]
+mod set_up;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -146,8 +148,7 @@ fn board_videos_give_the_twins_cameras_back_and_the_daemon_takes_them() {
 
 /// `mimicd check` of the twin's preset with this calibration.
 fn the_daemon_takes(calibration: &Path, folder: &Path) {
-    if !root().join(".deps/rat/rodent.xml").is_file() {
-        println!("skipped: run `cargo xtask setup` first");
+    if !set_up::is_set_up() {
         return;
     }
     let config = running::config(folder, "", "");

@@ -1,17 +1,16 @@
 //! Every preset loads; every broken file is refused with one clear line for each thing that is wrong.
 
+#[path = "support/set_up.rs"]
+mod set_up;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use mimicd::config::Config;
+use set_up::is_set_up;
 
 fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
-}
-
-/// Whether the set-up has fetched the files that presets name.
-fn is_set_up() -> bool {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/rat/rodent.xml").is_file()
 }
 
 /// The twin preset with `from` replaced by `to`, parsed; the error text without its file line.
@@ -28,7 +27,6 @@ fn refusal(from: &str, to: &str) -> String {
 #[test]
 fn every_preset_loads() {
     if !is_set_up() {
-        println!("skipped: run `cargo xtask setup` first (the presets name the body model that it fetches)");
         return;
     }
     let mut count = 0;

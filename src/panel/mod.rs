@@ -66,12 +66,12 @@ const NICENESS: i32 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum PanelError {
     /// The address cannot be listened on.
-    #[error("panel.ip_port = {address}: {source} (is another mimicd running?)")]
+    #[error("panel.ip_port = {address}: {error} (is another mimicd running?)")]
     Address {
         /// The address.
         address: SocketAddr,
         /// What the operating system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A certificate or key is of no use.
     #[error("{}: {reason}: expected a PEM certificate chain and its private key", path.display())]
@@ -139,8 +139,8 @@ impl Panel {
         let wanted = config.ip_port;
         let listener = runtime
             .block_on(TcpListener::bind(wanted))
-            .map_err(|source| PanelError::Address { address: wanted, source })?;
-        let address = listener.local_addr().map_err(|source| PanelError::Address { address: wanted, source })?;
+            .map_err(|error| PanelError::Address { address: wanted, error })?;
+        let address = listener.local_addr().map_err(|error| PanelError::Address { address: wanted, error })?;
         let https = tls.is_some();
         let cameras = view.info().cameras.len();
         let shared = Arc::new(Shared {

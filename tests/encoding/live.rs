@@ -67,8 +67,7 @@ fn last_rows(dataset: &Path) -> BTreeMap<(UnitKey, String), Row> {
 
 #[test]
 fn what_was_fitted_while_a_twin_was_recorded_is_what_the_recording_gives() {
-    if !Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/rat/rodent.xml").is_file() {
-        println!("skipped: run `cargo xtask setup` first");
+    if !crate::set_up::is_set_up() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder for the recording");

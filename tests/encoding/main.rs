@@ -3,4 +3,6 @@
 mod dataset;
 mod live;
 mod peers;
+#[path = "../support/set_up.rs"]
+mod set_up;
 mod truth;
