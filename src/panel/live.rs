@@ -1,15 +1,15 @@
 //! Live numbers and camera images over one WebSocket a page.
 //!
 //! One task makes each message once for all clients and puts it into a latest-value slot. A client gets a *turn*: the
-//! images that are new to it, then the numbers. It answers `drawn` (any text will do) when it has drawn them, and only then
+//! images and spikes that are new to it, then the numbers. It answers `drawn` (any text will do) when it has drawn them, and only then
 //! gets the newest as its next turn: whoever is slow misses messages, and nothing is queued for anyone. Without the
 //! answer the operating system's and the browser's buffers are a queue, and a page on a busy machine shows what was true
 //! a minute ago. A hidden page draws nothing, so it gets nothing, until it is seen again. A client that does not take a
 //! message within [`SEND_TIME_MAX`], or is not heard of for [`SILENCE_MAX`] (browsers answer pings by themselves), is cut off.
 //!
-//! Text messages are JSON: `{"standing", "status", "snapshot", "spikes", "events"}`; `spikes` are those since the message
-//! before, as `[milliseconds before the newest frame, array, tetrode, unit]`; `events` is the number of the last line of
-//! the event log. Binary messages are images with what was found in that very frame: one byte camera index, one byte number n
+//! Text messages are JSON: `{"standing", "status", "snapshot", "events"}`, where `events` is the number of the last line of
+//! the event log, and before it `{"spikes", "board_nanos"}`: those since this client's turn before (the newest
+//! [`SPIKES_MAX`] of them), as `[milliseconds before the frame of board_nanos, array, tetrode, unit]`. Binary messages are images with what was found in that very frame: one byte camera index, one byte number n
 //! of keypoints, then little-endian f32: crop (left, top, width, height), n keypoints (x, y, confidence), n keypoints back from
 //! 3D (x, y; NaN for none), all in pixels of the camera's frame; then a JPEG.
 
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Shared, Standing};
-use crate::pipeline::{Preview, RigStatus, Snapshot};
+use crate::pipeline::{Preview, RigStatus, Snapshot, SpikeRing};
 
 /// A client that takes longer than this for one message is cut off.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ const SPIKES_MAX: usize = 2_000;
 
 /// The newest of everything, for all clients.
 pub(super) struct Live {
-    numbers: watch::Sender<Utf8Bytes>,
+    numbers: watch::Sender<Arc<Moment>>,
     images: watch::Sender<Vec<(u64, Bytes)>>,
     clients: AtomicUsize,
 }
@@ -57,7 +57,7 @@ impl Live {
     /// Nothing yet, for `cameras` cameras.
     pub(super) fn new(cameras: usize) -> Self {
         Self {
-            numbers: watch::Sender::new(Utf8Bytes::default()),
+            numbers: watch::Sender::default(),
             images: watch::Sender::new(vec![(0, Bytes::new()); cameras]),
             clients: AtomicUsize::new(0),
         }
@@ -69,12 +69,25 @@ impl Live {
     }
 }
 
+/// The numbers of an instant as text, and the last spikes before it, of which each client gets those that it lacks.
+#[derive(Default)]
+struct Moment {
+    text: Utf8Bytes,
+    spikes: SpikeRing,
+    board_nanos: i64,
+}
+
+#[derive(Serialize)]
+struct Spikes {
+    spikes: Vec<(f32, u8, u16, u16)>,
+    board_nanos: i64,
+}
+
 #[derive(Serialize)]
 struct Numbers<'a> {
     standing: Standing,
     status: &'a RigStatus,
     snapshot: &'a Snapshot,
-    spikes: Vec<(f32, u8, u16, u16)>,
     events: u64,
 }
 
@@ -85,7 +98,6 @@ pub(super) async fn publish_numbers(shared: Arc<Shared>, hz: f64) {
     let mut snapshot = Snapshot::default();
     let mut status = RigStatus::default();
     let mut status_due = Instant::now();
-    let mut spikes_seen = 0;
     loop {
         ticks.tick().await;
         if shared.live.clients() == 0 {
@@ -96,20 +108,19 @@ pub(super) async fn publish_numbers(shared: Arc<Shared>, hz: f64) {
             status = shared.view.status();
             status_due = Instant::now() + STATUS_EVERY;
         }
-        let spikes = new_spikes(&snapshot, &mut spikes_seen);
         let events = shared.desk.events.last();
-        let numbers =
-            Numbers { standing: shared.desk.standing(), status: &status, snapshot: &snapshot, spikes, events };
-        let text = serde_json::to_string(&numbers).expect("plain numbers serialise");
-        shared.live.numbers.send_replace(text.into());
+        let numbers = Numbers { standing: shared.desk.standing(), status: &status, snapshot: &snapshot, events };
+        let text = serde_json::to_string(&numbers).expect("plain numbers serialise").into();
+        let moment = Moment { text, spikes: snapshot.spikes.clone(), board_nanos: snapshot.board_nanos };
+        shared.live.numbers.send_replace(Arc::new(moment));
     }
 }
 
-fn new_spikes(snapshot: &Snapshot, seen: &mut u64) -> Vec<(f32, u8, u16, u16)> {
-    let ring = &snapshot.spikes;
+fn new_spikes(moment: &Moment, seen: &mut u64) -> Vec<(f32, u8, u16, u16)> {
+    let ring = &moment.spikes;
     let from = (*seen).max(ring.total.saturating_sub(SPIKES_MAX as u64));
     *seen = ring.total;
-    let age_millis = |nanos: i64| (snapshot.board_nanos - nanos) as f32 * 1e-6;
+    let age_millis = |nanos: i64| (moment.board_nanos - nanos) as f32 * 1e-6;
     ring.since(from).map(|tick| (age_millis(tick.board_nanos), tick.array, tick.tetrode, tick.unit)).collect()
 }
 
@@ -194,17 +205,17 @@ impl Hearing {
 
 async fn serve(live: &Live, mut socket: WebSocket) {
     let mut numbers = live.numbers.subscribe();
-    let mut sent = vec![0; live.images.borrow().len()];
+    let mut sent = Sent { images: vec![0; live.images.borrow().len()], spikes: 0 };
     let mut pings = interval(PING_EVERY);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut hearing = Hearing::new(Instant::now());
     loop {
         tokio::select! {
             changed = numbers.changed(), if hearing.drawn => {
-                let text = numbers.borrow_and_update().clone();
+                let moment = numbers.borrow_and_update().clone();
                 let images = live.images.borrow().clone();
                 hearing.drawn = false;
-                if changed.is_err() || !turn(&mut socket, &mut sent, images, text).await {
+                if changed.is_err() || !turn(&mut socket, &mut sent, images, &moment).await {
                     return;
                 }
             }
@@ -222,9 +233,15 @@ async fn serve(live: &Live, mut socket: WebSocket) {
     }
 }
 
-/// Sends the images that are newer than those `sent`, then the numbers; false when the client did not take them.
-async fn turn(socket: &mut WebSocket, sent: &mut [u64], images: Vec<(u64, Bytes)>, numbers: Utf8Bytes) -> bool {
-    for (sent, (sequence, message)) in sent.iter_mut().zip(images) {
+/// What a client has been sent: the number of each camera's last image, and of spikes.
+struct Sent {
+    images: Vec<u64>,
+    spikes: u64,
+}
+
+/// Sends images and spikes that are newer than those `sent`, then the numbers; false when the client did not take them.
+async fn turn(socket: &mut WebSocket, sent: &mut Sent, images: Vec<(u64, Bytes)>, moment: &Moment) -> bool {
+    for (sent, (sequence, message)) in sent.images.iter_mut().zip(images) {
         if sequence != *sent {
             *sent = sequence;
             if !send(socket, Message::Binary(message)).await {
@@ -232,7 +249,15 @@ async fn turn(socket: &mut WebSocket, sent: &mut [u64], images: Vec<(u64, Bytes)
             }
         }
     }
-    send(socket, Message::Text(numbers)).await
+    let spikes = new_spikes(moment, &mut sent.spikes);
+    if !spikes.is_empty() {
+        let spikes = Spikes { spikes, board_nanos: moment.board_nanos };
+        let text = serde_json::to_string(&spikes).expect("plain numbers serialise");
+        if !send(socket, Message::Text(text.into())).await {
+            return false;
+        }
+    }
+    send(socket, Message::Text(moment.text.clone())).await
 }
 
 async fn send(socket: &mut WebSocket, message: Message) -> bool {
@@ -242,16 +267,19 @@ async fn send(socket: &mut WebSocket, message: Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::{SpikeRing, SpikeTick, ViewMarks};
+    use crate::pipeline::{SpikeTick, ViewMarks};
 
     #[test]
     fn spikes_are_sent_once_with_their_age() {
-        let mut snapshot =
-            Snapshot { board_nanos: 10_000_000, spikes: SpikeRing::with_capacity(8), ..Default::default() };
-        snapshot.spikes.push(SpikeTick { board_nanos: 4_000_000, array: 1, tetrode: 7, unit: 2 });
-        let mut seen = 0;
-        assert_eq!(new_spikes(&snapshot, &mut seen), [(6.0, 1, 7, 2)]);
-        assert!(new_spikes(&snapshot, &mut seen).is_empty());
+        let mut moment = Moment { board_nanos: 10_000_000, spikes: SpikeRing::with_capacity(8), ..Default::default() };
+        moment.spikes.push(SpikeTick { board_nanos: 4_000_000, array: 1, tetrode: 7, unit: 2 });
+        let (mut quick, mut slow) = (0, 0);
+        assert_eq!(new_spikes(&moment, &mut quick), [(6.0, 1, 7, 2)]);
+        assert!(new_spikes(&moment, &mut quick).is_empty());
+        moment.board_nanos += 20_000_000;
+        moment.spikes.push(SpikeTick { board_nanos: 28_000_000, array: 0, tetrode: 3, unit: 1 });
+        assert_eq!(new_spikes(&moment, &mut quick), [(2.0, 0, 3, 1)]);
+        assert_eq!(new_spikes(&moment, &mut slow), [(26.0, 1, 7, 2), (2.0, 0, 3, 1)], "a page that missed a turn");
     }
 
     #[test]

@@ -55,8 +55,8 @@ function image(data) {
 }
 
 /**
- * Keeps a WebSocket open. `on.numbers(object, drawn)`, `on.image({ camera, marks, blob })`, `on.link(open)`. `drawn` is to be
- * called when the numbers are on the screen: only then the daemon sends its newest, so that nothing queues for a slow page.
+ * Keeps a WebSocket open. `on.numbers(object, drawn)`, `on.spikes(list, boardNanos)`, `on.image({ camera, marks, blob })`,
+ * `on.link(open)`. `drawn` is to be called when the numbers are on the screen: only then the daemon sends its newest, so that nothing queues for a slow page.
  */
 export function live(on) {
   let attempt = 0;
@@ -69,7 +69,9 @@ export function live(on) {
     };
     socket.onmessage = ({ data }) => {
       if (typeof data !== "string") return on.image(image(data));
-      on.numbers(JSON.parse(data), () => socket.readyState === WebSocket.OPEN && socket.send("drawn"));
+      const news = JSON.parse(data);
+      if (news.spikes) return on.spikes(news.spikes, news.board_nanos);
+      on.numbers(news, () => socket.readyState === WebSocket.OPEN && socket.send("drawn"));
     };
     socket.onclose = () => {
       on.link(false);

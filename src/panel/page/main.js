@@ -64,6 +64,7 @@ async function begin() {
   encoding(rig);
   live({
     numbers: take,
+    spikes: (spikes, boardNanos) => page.raster.add(spikes, boardNanos),
     image: (image) => page.views.show(image),
     link: (open) => {
       page.link = open;
@@ -84,7 +85,7 @@ function take(numbers, drawn) {
   page.newestAt = performance.now();
   page.drawn = drawn;
   page.dirty = true;
-  page.raster.add(numbers.spikes, numbers.snapshot.board_nanos);
+  page.raster.add([], numbers.snapshot.board_nanos);
   page.tetrode.add(numbers.snapshot);
   page.events.update(numbers.events);
 }
