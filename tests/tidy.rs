@@ -44,7 +44,7 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("mujoco_rs", &["drivers/rat", "drivers/sim", "src/body", "src/imitation"]),
     ("arrow", &["src/record", "src/export", "src/encoding"]),
     ("parquet", &["src/record", "src/export", "src/encoding"]),
-    ("ringbuf", &["src/stream"]),
+    ("ringbuf", &["src/stream", "drivers/hw/src/handoff.rs"]),
     ("rust_hdf5", &["src/export", "src/body", "src/encoding"]),
     ("calib_targets_charuco", &["src/calibrate"]),
     ("v4l", &["drivers/hw/src/v4l2", "drivers/hw/examples"]),

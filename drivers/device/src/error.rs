@@ -33,6 +33,31 @@ impl DeviceErrorKind {
     }
 }
 
+/// What somebody has to mend while a device's data flow on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceAlarm {
+    /// The connection that the device takes commands on is gone: should its data stop, nobody can ask for them. Degrade and
+    /// tell the operator; it is looked for all the time.
+    CommandLost,
+}
+
+impl DeviceAlarm {
+    /// What is wrong, for a sentence that begins with the device's name.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::CommandLost => "has lost its command connection and delivers on",
+        }
+    }
+
+    /// What an operator does about it.
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::CommandLost => "click Connect in RHX's Remote TCP Control",
+        }
+    }
+}
+
 /// A failure of one device: its kind, and which device and what was being done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceError {

@@ -19,7 +19,7 @@ mod traits;
 pub mod wire;
 
 pub use board::{BoardCommand, BoardEvent, ButtonKind, CommandId, OutputIndex, SafetyCause, TriggerPlan};
-pub use error::{DeviceError, DeviceErrorKind};
+pub use error::{DeviceAlarm, DeviceError, DeviceErrorKind};
 pub use frame::{CameraIndex, Frame, FrameGeometry, PixelFormat};
 pub use integrity::Integrity;
 pub use mimicd_wire::Refusal;

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::{BoardCommand, BoardEvent, CommandId, DeviceError, Frame, FrameGeometry, HostTime, SampleBlock};
+use crate::{
+    BoardCommand, BoardEvent, CommandId, DeviceAlarm, DeviceError, Frame, FrameGeometry, HostTime, SampleBlock,
+};
 
 /// What a poll found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,11 @@ pub trait EphysSource: Send {
     /// # Errors
     /// `NotFound`, `Busy`: try again later.
     fn reopen(&mut self) -> Result<(), DeviceError>;
+
+    /// What somebody has to mend while samples flow on; `None` when all is well. Cheap: asked at every pass.
+    fn alarm(&self) -> Option<DeviceAlarm> {
+        None
+    }
 }
 
 /// Wakes the thread that waits for a device. Cheap, callable from any thread; a wake before the wait is not lost.

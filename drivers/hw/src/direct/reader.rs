@@ -8,7 +8,7 @@ use mimicd_device::{HostTime, Integrity, SampleIndex, Span};
 use mimicd_wire::samples::{SAMPLES_HEADER, SamplesHeader};
 
 use super::parse::{FrameSearch, search};
-use crate::handoff::Handoff;
+use crate::handoff::Outlet;
 use crate::host_now;
 
 /// Bytes of the reassembly buffer: a quarter of a second of 256 channels.
@@ -42,7 +42,7 @@ pub(super) struct Reader {
     pub(super) line: Box<dyn Read + Send>,
     pub(super) channels: usize,
     pub(super) rows_max: usize,
-    pub(super) handoff: Arc<Handoff>,
+    pub(super) outlet: Outlet,
     pub(super) monitor: Arc<DirectMonitor>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) stall: Span,
@@ -84,8 +84,8 @@ impl Place {
 }
 
 impl Reader {
-    /// Reads until told to stop or the line ends; gives its place back for the next connection.
-    pub(super) fn run(mut self) -> Place {
+    /// Reads until told to stop or the line ends; gives its place and its end of the queue back for the next connection.
+    pub(super) fn run(mut self) -> (Place, Outlet) {
         let mut bytes = vec![0_u8; BUFFER_BYTES];
         let (mut start, mut end) = (0, 0);
         let mut last_byte = host_now();
@@ -111,12 +111,12 @@ impl Reader {
                 Err(_) => return self.close(),
             }
         }
-        self.place
+        (self.place, self.outlet)
     }
 
-    fn close(self) -> Place {
+    fn close(self) -> (Place, Outlet) {
         self.monitor.closed.store(true, Ordering::Release);
-        self.place
+        (self.place, self.outlet)
     }
 
     /// Takes the frames at the front of `bytes`; returns how many bytes are done with.
@@ -146,7 +146,7 @@ impl Reader {
 
     fn give(&mut self, header: &SamplesHeader, frame: &[u8], now: HostTime) {
         let (index, integrity) = self.place.take(header.first, u64::from(header.rows), &self.monitor);
-        let Some(mut block) = self.handoff.lease() else {
+        let Some(mut block) = self.outlet.lease() else {
             self.monitor.dropped.fetch_add(u64::from(header.rows), Ordering::Relaxed);
             self.place.gap_pending = true;
             return;
@@ -158,6 +158,6 @@ impl Reader {
         block.digital.extend(digital.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])));
         block.integrity = integrity;
         block.arrival = now;
-        self.handoff.give(block);
+        self.outlet.give(block);
     }
 }

@@ -11,7 +11,7 @@ use mimicd_device::{DeviceError, DeviceErrorKind, EphysSource, HostTime, Polled,
 
 use super::reader::{DirectMonitor, Place, Reader};
 use super::{DirectLink, DirectOptions};
-use crate::handoff::Handoff;
+use crate::handoff::{Inlet, Outlet, handoff};
 
 /// The reader looks at its stop flag at least this often.
 const READ_MAX: Duration = Duration::from_millis(20);
@@ -24,23 +24,26 @@ const BAUD: u32 = 12_000_000;
 pub struct DirectSource {
     options: DirectOptions,
     identity: String,
-    handoff: Arc<Handoff>,
+    inlet: Inlet,
+    /// The reader's end, while no reader runs.
+    outlet: Option<Outlet>,
     monitor: Arc<DirectMonitor>,
     stop: Arc<AtomicBool>,
-    reader: Option<JoinHandle<Place>>,
+    reader: Option<JoinHandle<(Place, Outlet)>>,
     place: Place,
 }
 
 impl DirectSource {
     /// A source for `options`; the line is opened by [`EphysSource::start`].
     pub fn new(options: DirectOptions) -> Self {
-        let blocks = (options.queue_secs * options.rate_hz / 30.0).ceil().max(8.0) as usize;
+        let (outlet, inlet) = queue(&options);
         let identity = match &options.link {
             DirectLink::Serial(path) => format!("sample frames on {path}"),
             DirectLink::Tcp(address) => format!("sample frames from {address}"),
         };
         Self {
-            handoff: Arc::new(Handoff::new(options.array, options.channels, options.block_samples_max, blocks)),
+            inlet,
+            outlet: Some(outlet),
             monitor: Arc::default(),
             stop: Arc::default(),
             reader: None,
@@ -65,7 +68,7 @@ impl DirectSource {
             line,
             channels: self.options.channels,
             rows_max: self.options.block_samples_max,
-            handoff: Arc::clone(&self.handoff),
+            outlet: self.outlet.take().unwrap_or_else(|| self.new_queue()),
             monitor: Arc::clone(&self.monitor),
             stop: Arc::clone(&self.stop),
             stall: Span::from_millis(self.options.stall_millis as i64),
@@ -108,9 +111,17 @@ impl DirectSource {
 
     fn join(&mut self) {
         self.stop.store(true, Ordering::Release);
-        if let Some(place) = self.reader.take().and_then(|reader| reader.join().ok()) {
+        if let Some((place, outlet)) = self.reader.take().and_then(|reader| reader.join().ok()) {
             self.place = place;
+            self.outlet = Some(outlet);
         }
+    }
+
+    /// A queue in place of one whose reader panicked with it.
+    fn new_queue(&mut self) -> Outlet {
+        let (outlet, inlet) = queue(&self.options);
+        self.inlet = inlet;
+        outlet
     }
 
     fn failure(&self) -> Option<DeviceError> {
@@ -132,6 +143,11 @@ impl DirectSource {
         }
         None
     }
+}
+
+fn queue(options: &DirectOptions) -> (Outlet, Inlet) {
+    let blocks = (options.queue_secs * options.rate_hz / 30.0).ceil().max(8.0) as usize;
+    handoff(options.array, options.channels, options.block_samples_max, blocks)
 }
 
 fn kind_of(kind: std::io::ErrorKind) -> DeviceErrorKind {
@@ -170,14 +186,14 @@ impl EphysSource for DirectSource {
     }
 
     fn poll(&mut self, _now: HostTime, block: &mut SampleBlock) -> Result<Polled, DeviceError> {
-        if self.handoff.take(block) {
+        if self.inlet.take(block) {
             return Ok(Polled::Ready);
         }
         self.failure().map_or(Ok(Polled::Nothing), Err)
     }
 
     fn wait(&mut self, until: HostTime) {
-        self.handoff.wait(until);
+        self.inlet.wait(until);
     }
 
     fn reopen(&mut self) -> Result<(), DeviceError> {

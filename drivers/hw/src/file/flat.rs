@@ -4,9 +4,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use mimicd_device::DeviceError;
+use mimicd_device::{DeviceError, SampleBlock};
 
 use super::bytes;
+use super::recording::Window;
 
 /// A file of rows of little-endian 16-bit values.
 pub(super) struct Flat {
@@ -45,22 +46,16 @@ impl Flat {
         Ok((Self { file, path, header, columns, digital, buffer: Vec::new() }, rows))
     }
 
-    pub(super) fn read(
-        &mut self,
-        row: u64,
-        count: usize,
-        from: usize,
-        width: usize,
-        samples: &mut Vec<i16>,
-        digital: &mut Vec<u16>,
-    ) -> Result<(), DeviceError> {
+    pub(super) fn read(&mut self, window: Window, block: &mut SampleBlock) -> Result<(), DeviceError> {
+        let Window { row, count, channel_first, channels } = window;
+        let SampleBlock { samples, digital, .. } = block;
         let row_bytes = 2 * self.columns;
         self.buffer.resize(count * row_bytes, 0);
         let read = self.file.read_exact_at(&mut self.buffer, self.header + row * row_bytes as u64);
         read.map_err(|error| bytes::io(&self.path, "reading samples", &error))?;
         let value = |b: &[u8]| i16::from_le_bytes([b[0], b[1]]);
         for row in self.buffer.chunks_exact(row_bytes) {
-            samples.extend(row[2 * from..2 * (from + width)].chunks_exact(2).map(value));
+            samples.extend(row[2 * channel_first..2 * (channel_first + channels)].chunks_exact(2).map(value));
         }
         match &self.digital {
             Digital::None => digital.resize(digital.len() + count, 0),

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use mimicd_device::{ArrayIndex, DeviceError, DeviceErrorKind};
 
-pub use recording::{Piece, Recording};
+pub use recording::{Piece, Recording, Window};
 pub use source::FileSource;
 
 /// How fast a recording is replayed.

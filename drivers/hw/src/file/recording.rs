@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mimicd_device::DeviceError;
+use mimicd_device::{DeviceError, SampleBlock};
 
 use super::flat::Flat;
 use super::rhd::RhdBlocks;
@@ -35,6 +35,19 @@ pub struct Recording {
     pub(super) rows: Rows,
 }
 
+/// Which part of a recording is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First row.
+    pub row: u64,
+    /// Rows.
+    pub count: usize,
+    /// First channel.
+    pub channel_first: usize,
+    /// Channels.
+    pub channels: usize,
+}
+
 /// Where rows come from.
 pub(super) enum Rows {
     Flat(Flat),
@@ -47,22 +60,14 @@ impl Recording {
         self.pieces.iter().map(|piece| piece.rows).sum()
     }
 
-    /// Reads `count` rows from `row` on: channels `from..from + width` to `samples`, one word a row to `digital`.
+    /// Appends what `window` shows to `block`: samples and one digital word a row.
     ///
     /// # Errors
     /// `Io` when a file cannot be read.
-    pub fn read(
-        &mut self,
-        row: u64,
-        count: usize,
-        from: usize,
-        width: usize,
-        samples: &mut Vec<i16>,
-        digital: &mut Vec<u16>,
-    ) -> Result<(), DeviceError> {
+    pub fn read(&mut self, window: Window, block: &mut SampleBlock) -> Result<(), DeviceError> {
         match &mut self.rows {
-            Rows::Flat(flat) => flat.read(row, count, from, width, samples, digital),
-            Rows::Rhd(blocks) => blocks.read(row, count, from, width, samples, digital),
+            Rows::Flat(flat) => flat.read(window, block),
+            Rows::Rhd(blocks) => blocks.read(window, block),
         }
     }
 }

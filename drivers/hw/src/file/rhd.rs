@@ -9,10 +9,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use mimicd_device::DeviceError;
+use mimicd_device::{DeviceError, SampleBlock};
 
 use super::bytes;
-use super::recording::{Piece, PieceFinder, Recording, Rows};
+use super::recording::{Piece, PieceFinder, Recording, Rows, Window};
 use super::rhd_header::{GAIN_UV_PER_BIT, RhdHeader};
 
 struct Part {
@@ -104,15 +104,8 @@ impl RhdBlocks {
         Err(bytes::wrong(path, format_args!("has no data block {block}")))
     }
 
-    pub(super) fn read(
-        &mut self,
-        row: u64,
-        count: usize,
-        from: usize,
-        width: usize,
-        samples: &mut Vec<i16>,
-        digital: &mut Vec<u16>,
-    ) -> Result<(), DeviceError> {
+    pub(super) fn read(&mut self, window: Window, out: &mut SampleBlock) -> Result<(), DeviceError> {
+        let Window { row, count, channel_first, channels } = window;
         let n = self.header.block_samples();
         let digital_offset = self.header.digital_offset();
         for row in row..row + count as u64 {
@@ -120,8 +113,8 @@ impl RhdBlocks {
             let inside = (row % n as u64) as usize;
             let word = |at: usize| u16::from_le_bytes([self.block[at], self.block[at + 1]]);
             let amplifier = |channel: usize| (word(4 * n + 2 * (channel * n + inside)) ^ 0x8000) as i16;
-            samples.extend((from..from + width).map(amplifier));
-            digital.push(if self.header.digital_inputs > 0 { word(digital_offset + 2 * inside) } else { 0 });
+            out.samples.extend((channel_first..channel_first + channels).map(amplifier));
+            out.digital.push(if self.header.digital_inputs > 0 { word(digital_offset + 2 * inside) } else { 0 });
         }
         Ok(())
     }

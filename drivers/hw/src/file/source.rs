@@ -9,8 +9,8 @@ use mimicd_device::{
     DeviceError, DeviceErrorKind, EphysSource, HostTime, Integrity, Polled, SampleBlock, SampleIndex, Span,
 };
 
-use super::{FileOptions, Pace, Recording};
-use crate::handoff::Handoff;
+use super::{FileOptions, Pace, Recording, Window};
+use crate::handoff::{Inlet, Outlet, handoff};
 
 /// Samples that the reader keeps ahead, in seconds.
 const AHEAD_SECS: f64 = 1.0;
@@ -27,14 +27,15 @@ struct Progress {
 /// A recording, replayed.
 pub struct FileSource {
     options: FileOptions,
-    recording: Option<Recording>,
+    /// The recording and the reader's end of the queue, until it starts.
+    recording: Option<(Recording, Outlet)>,
     identity: String,
     channels: usize,
     rate_hz: f64,
     gain_uv_per_bit: f64,
     samples: u64,
     first: u64,
-    handoff: Arc<Handoff>,
+    inlet: Inlet,
     progress: Arc<Progress>,
     reader: Option<JoinHandle<()>>,
     /// A block that is not due yet.
@@ -63,20 +64,21 @@ impl FileSource {
         }
         let block = options.block_samples.max(1);
         let blocks = (AHEAD_SECS * recording.rate_hz / block as f64).ceil().max(8.0) as usize;
+        let (outlet, inlet) = handoff(options.array, channels, block, blocks);
         Ok(Self {
             identity: recording.identity.clone(),
             rate_hz: recording.rate_hz,
             gain_uv_per_bit: recording.gain_uv_per_bit,
             samples: recording.samples(),
             first: recording.pieces.first().map_or(0, |piece| piece.first),
-            handoff: Arc::new(Handoff::new(options.array, channels, block, blocks)),
+            inlet,
             progress: Arc::default(),
             reader: None,
             next: SampleBlock::with_capacity(options.array, channels, block),
             has_next: false,
             began: None,
             over: false,
-            recording: Some(recording),
+            recording: Some((recording, outlet)),
             channels,
             options,
         })
@@ -137,13 +139,13 @@ impl EphysSource for FileSource {
     }
 
     fn start(&mut self) -> Result<(), DeviceError> {
-        let Some(recording) = self.recording.take() else { return Ok(()) };
+        let Some((recording, outlet)) = self.recording.take() else { return Ok(()) };
         let feed = Feed {
             recording,
-            from: self.options.channel_first,
-            width: self.channels,
+            channel_first: self.options.channel_first,
+            channels: self.channels,
             block: self.options.block_samples.max(1),
-            handoff: Arc::clone(&self.handoff),
+            outlet,
             progress: Arc::clone(&self.progress),
         };
         let thread = std::thread::Builder::new().name("file-reader".to_owned()).spawn(move || feed.run());
@@ -165,7 +167,7 @@ impl EphysSource for FileSource {
         if !self.has_next {
             // Asked before taking: what was given before the end was set is still there.
             let ended = self.progress.ended.load(Ordering::Acquire);
-            if !self.handoff.take(&mut self.next) {
+            if !self.inlet.take(&mut self.next) {
                 return if ended { Err(self.end()) } else { Ok(Polled::Nothing) };
             }
             self.has_next = true;
@@ -187,7 +189,7 @@ impl EphysSource for FileSource {
 
     fn wait(&mut self, until: HostTime) {
         if !self.has_next {
-            self.handoff.wait(until);
+            self.inlet.wait(until);
             return;
         }
         let until = self.due().map_or(until, |due| due.min(until));
@@ -212,10 +214,10 @@ impl Drop for FileSource {
 /// The reader thread. It may wait for the disk and for the poller.
 struct Feed {
     recording: Recording,
-    from: usize,
-    width: usize,
+    channel_first: usize,
+    channels: usize,
     block: usize,
-    handoff: Arc<Handoff>,
+    outlet: Outlet,
     progress: Arc<Progress>,
 }
 
@@ -233,26 +235,27 @@ impl Feed {
                     let step = if falls_back { Integrity::CLOCK_STEP } else { Integrity::empty() };
                     block.integrity = Integrity::GAP_BEFORE | step;
                 }
-                let SampleBlock { samples, digital, .. } = &mut *block;
-                let read = self.recording.read(piece.row + done, count, self.from, self.width, samples, digital);
+                let row = piece.row + done;
+                let window = Window { row, count, channel_first: self.channel_first, channels: self.channels };
+                let read = self.recording.read(window, &mut block);
                 if let Err(error) = read {
                     *self.progress.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     self.progress.ended.store(true, Ordering::Release);
                     return;
                 }
-                self.handoff.give(block);
+                self.outlet.give(block);
                 done += count as u64;
             }
         }
         self.progress.ended.store(true, Ordering::Release);
     }
 
-    fn lease(&self) -> Option<Box<SampleBlock>> {
+    fn lease(&mut self) -> Option<Box<SampleBlock>> {
         loop {
             if self.progress.stop.load(Ordering::Acquire) {
                 return None;
             }
-            if let Some(block) = self.handoff.lease() {
+            if let Some(block) = self.outlet.lease() {
                 return Some(block);
             }
             std::thread::sleep(Duration::from_millis(1));

@@ -161,6 +161,14 @@ impl CommandLink {
         Err(DeviceError::new(DeviceErrorKind::Unsupported, context))
     }
 
+    /// Whether `name` is `value` at present.
+    ///
+    /// # Errors
+    /// As [`CommandLink::get`].
+    pub fn is(&mut self, name: &str, value: &str) -> Result<bool, DeviceError> {
+        self.ask(name, Some(value)).map(|held| held.eq_ignore_ascii_case(value))
+    }
+
     /// Whether RHX has closed its end. Reads what has arrived unasked and forgets it; waits at most a few milliseconds.
     pub fn is_lost(&mut self) -> bool {
         let mut buffer = [0_u8; 512];

@@ -9,10 +9,13 @@
 //! - Every timestamp is checked: a jump is a gap of exactly that many samples, a counter that restarts is flagged
 //!   [`mimicd_device::Integrity::CLOCK_STEP`] and goes on where the host's clock says it should be.
 //! - The channel map is computed from what RHX reads back and proved by magic and timestamps of each block.
-//! - The command socket's loss is an alarm ([`RhxMonitor::command_lost`]); data flows on.
+//! - The command socket's loss is an alarm ([`RhxMonitor::command_lost`]); data flows on, and the socket is asked for every
+//!   second until somebody has clicked Connect in RHX.
+//! - A run that was going when we came is left going when we leave.
 
 mod command;
 pub mod frames;
+mod keeper;
 mod monitor;
 mod reader;
 mod setup;

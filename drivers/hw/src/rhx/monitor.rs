@@ -37,8 +37,15 @@ pub struct RhxMonitor {
     pub garbage_bytes: AtomicU64,
     /// Samples that our own queue had no room for (the poller was late); declared as a gap.
     pub dropped: AtomicU64,
-    /// Longest time that the reader was away from the socket, in nanoseconds.
+    /// The reader's thread as the kernel numbers it (`/proc/self/task`), for whoever asks the kernel about its time.
+    pub reader_thread: AtomicU32,
+    /// Times that the reader went to wait for its socket: the only thing that it ever waits for.
+    pub waits: AtomicU64,
+    /// Longest time that the reader was away from the socket, in nanoseconds of the host's clock: its work, and what the
+    /// machine took its processor away for.
     pub away_nanos_max: AtomicU64,
+    /// Longest work between two looks at the socket, in nanoseconds of the reader's own processor time.
+    pub work_nanos_max: AtomicU64,
     failure: AtomicU32,
 }
 

@@ -1,19 +1,23 @@
 //! The reader thread: socket to blocks. It does nothing else, because a client that stops reading stops RHX's recording.
+//!
+//! Between two looks at the socket it takes no lock, allocates nothing, logs nothing and asks the system for nothing that
+//! can block: the queue to the poller is wait-free (`handoff`), waking the poller is a write to a non-blocking event
+//! descriptor, counts are atomics. `tests/rhx.rs` holds it to that by the kernel's count of the thread's own sleeps.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::TcpStream;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mimicd_device::{Integrity, SampleIndex, Span};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::frames::{self, BLOCK_FRAMES, Parsed, StreamLayout};
 use super::monitor::{LinkFailure, RhxMonitor};
 use super::timeline::{Step, Timeline};
-use crate::handoff::Handoff;
+use crate::handoff::Outlet;
 use crate::host_now;
 
 /// Bytes of the reassembly buffer: about a quarter of a second of 256 channels.
@@ -24,11 +28,9 @@ const POLL_NANOS: i64 = 20_000_000;
 /// Everything the thread owns.
 pub(super) struct Reader {
     pub(super) data: TcpStream,
-    /// A second handle of the command socket, only to see it close.
-    pub(super) command: Option<TcpStream>,
     pub(super) layout: StreamLayout,
     pub(super) timeline: Timeline,
-    pub(super) handoff: Arc<Handoff>,
+    pub(super) outlet: Outlet,
     pub(super) monitor: Arc<RhxMonitor>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) stall: Span,
@@ -36,6 +38,14 @@ pub(super) struct Reader {
     pub(super) last_block: Instant,
     /// Sets the flag on the first block given after (re)connection or drops.
     pub(super) gap_pending: bool,
+}
+
+/// What one connection leaves to the next.
+pub(super) struct Left {
+    pub(super) timeline: Timeline,
+    /// When the last block came.
+    pub(super) last_block: Instant,
+    pub(super) outlet: Outlet,
 }
 
 /// Bytes received and not yet understood.
@@ -65,13 +75,15 @@ impl Buffer {
 }
 
 impl Reader {
-    /// Reads until told to stop or the socket ends; gives the timeline back for the next connection.
-    pub(super) fn run(mut self) -> (Timeline, Instant) {
+    /// Reads until told to stop or the socket ends; gives back what the next connection goes on with.
+    pub(super) fn run(mut self) -> Left {
+        let thread = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        self.monitor.reader_thread.store(thread, Ordering::Release);
         let mut buffer = Buffer::new();
         let mut last_byte = host_now();
         while !self.stop.load(Ordering::Acquire) {
             self.wait();
-            let awake = host_now();
+            let (awake, worked) = (host_now(), own_time());
             match self.data.read(buffer.room()) {
                 Ok(0) => {
                     self.monitor.set_failure(Some(LinkFailure::Closed));
@@ -95,25 +107,18 @@ impl Reader {
             }
             let away = (host_now() - awake).nanos().max(0) as u64;
             self.monitor.away_nanos_max.fetch_max(away, Ordering::Relaxed);
+            let work = (own_time() - worked).nanos().max(0) as u64;
+            self.monitor.work_nanos_max.fetch_max(work, Ordering::Relaxed);
         }
-        (self.timeline, self.last_block)
+        Left { timeline: self.timeline, last_block: self.last_block, outlet: self.outlet }
     }
 
-    /// Sleeps until data may be there; notes when the command socket has closed.
-    fn wait(&mut self) {
+    /// Sleeps until data may be there.
+    fn wait(&self) {
         let timeout = Timespec { tv_sec: 0, tv_nsec: POLL_NANOS };
-        let closed = {
-            let mut fds = [PollFd::new(&self.data, PollFlags::IN), PollFd::new(&self.data, PollFlags::empty())];
-            if let Some(command) = &self.command {
-                fds[1] = PollFd::from_borrowed_fd(command.as_fd(), PollFlags::RDHUP);
-            }
-            poll(&mut fds, Some(&timeout)).ok();
-            self.command.is_some() && fds[1].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
-        };
-        if closed {
-            self.command = None;
-            self.monitor.command_lost.store(true, Ordering::Release);
-        }
+        RhxMonitor::add(&self.monitor.waits, 1);
+        // Interrupted: the next read finds nothing, and it is waited again.
+        poll(&mut [PollFd::new(&self.data, PollFlags::IN)], Some(&timeout)).ok();
     }
 
     fn understand(&mut self, buffer: &mut Buffer) {
@@ -174,7 +179,7 @@ impl Reader {
 
     fn give(&mut self, bytes: &[u8], range: std::ops::Range<usize>, index: u64, step: Step) {
         let samples = range.len() as u64;
-        let Some(mut block) = self.handoff.lease() else {
+        let Some(mut block) = self.outlet.lease() else {
             RhxMonitor::add(&self.monitor.dropped, samples);
             self.gap_pending = true;
             return;
@@ -193,6 +198,12 @@ impl Reader {
         }
         block.arrival = host_now();
         RhxMonitor::add(&self.monitor.samples, samples);
-        self.handoff.give(block);
+        self.outlet.give(block);
     }
+}
+
+/// Processor time that the calling thread has used.
+fn own_time() -> Span {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Span::from_nanos(used.tv_sec * 1_000_000_000 + used.tv_nsec)
 }

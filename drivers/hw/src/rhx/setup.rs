@@ -73,6 +73,17 @@ pub(super) fn listen(link: &mut CommandLink, plan: &Plan) -> Result<(), DeviceEr
     Err(DeviceError::new(DeviceErrorKind::Busy, context))
 }
 
+/// Whether RHX already sends all that is wanted, as after a new connection to one that was set up before. What it may send
+/// besides shows in the first block.
+pub(super) fn is_enabled(link: &mut CommandLink, plan: &Plan) -> Result<bool, DeviceError> {
+    for channel in &plan.channels {
+        if !link.is(&format!("{channel}.TCPDataOutputEnabled"), "True")? {
+            return Ok(false);
+        }
+    }
+    Ok(!plan.layout.digital || link.is("DIGITAL-IN-01.TCPDataOutputEnabled", "True")?)
+}
+
 /// Chooses what is sent, reads all of it back, and asks for one data block per write.
 pub(super) fn enable(link: &mut CommandLink, plan: &Plan) -> Result<(), DeviceError> {
     link.send("execute ClearAllDataOutputs")?;
@@ -91,11 +102,12 @@ pub(super) fn enable(link: &mut CommandLink, plan: &Plan) -> Result<(), DeviceEr
     link.set("TCPNumberDataBlocksPerWrite", "1")
 }
 
-/// Starts the controller unless it runs already; a recording that somebody started is never touched.
-pub(super) fn start(link: &mut CommandLink, mode: RunMode) -> Result<(), DeviceError> {
+/// Starts the controller unless it runs already; says whether it did. A run or recording that somebody else started is
+/// never touched.
+pub(super) fn start(link: &mut CommandLink, mode: RunMode) -> Result<bool, DeviceError> {
     let now = link.get("RunMode")?;
     if now.eq_ignore_ascii_case("run") || now.eq_ignore_ascii_case("record") {
-        return Ok(());
+        return Ok(false);
     }
-    link.set("RunMode", mode.word())
+    link.set("RunMode", mode.word()).map(|()| true)
 }

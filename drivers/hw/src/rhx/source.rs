@@ -1,25 +1,38 @@
 //! The array source: connects, sets up, starts the reader, reconnects.
 
+use std::io::Read as _;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mimicd_device::{DeviceError, DeviceErrorKind, EphysSource, HostTime, Polled, SampleBlock, Span};
+use mimicd_device::{DeviceAlarm, DeviceError, DeviceErrorKind, EphysSource, HostTime, Polled, SampleBlock, Span};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use super::RhxOptions;
 use super::command::{CommandLink, io};
 use super::frames::BLOCK_FRAMES;
+use super::keeper::Keeper;
 use super::monitor::{LinkFailure, RhxMonitor};
-use super::reader::Reader;
+use super::reader::{Left, Reader};
 use super::setup::{self, Plan};
 use super::timeline::Timeline;
-use crate::handoff::Handoff;
+use crate::handoff::{Inlet, Outlet, handoff};
 
 /// Asked of the kernel for the waveform socket: half a second of 256 channels, should the reader be off its core.
 const RECEIVE_BYTES: usize = 8 << 20;
+
+/// What is known of the channels that RHX sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// Those that we chose.
+    Kept,
+    /// Perhaps others: it may be another RHX.
+    Unsure,
+    /// None yet, or others.
+    Anew,
+}
 
 /// An array behind RHX.
 pub struct RhxSource {
@@ -27,12 +40,17 @@ pub struct RhxSource {
     identity: String,
     plan: Plan,
     command: Option<CommandLink>,
-    handoff: Arc<Handoff>,
+    keeper: Keeper,
+    /// Whether the controller runs because we started it.
+    started: bool,
+    inlet: Inlet,
+    /// The reader's end, until the first reader takes it.
+    outlet: Option<Outlet>,
     monitor: Arc<RhxMonitor>,
     stop: Arc<AtomicBool>,
-    reader: Option<JoinHandle<(Timeline, Instant)>>,
-    /// Timeline and time of the last block, while no reader runs.
-    history: Option<(Timeline, Instant)>,
+    reader: Option<JoinHandle<Left>>,
+    /// What the last reader left, while none runs.
+    left: Option<Left>,
 }
 
 impl RhxSource {
@@ -43,17 +61,22 @@ impl RhxSource {
     pub fn open(options: RhxOptions) -> Result<Self, DeviceError> {
         let mut command = connect_command(&options)?;
         let plan = setup::inquire(&mut command, &options)?;
-        let blocks = (options.queue_secs * plan.rate_hz / BLOCK_FRAMES as f64).ceil().max(4.0) as usize;
+        let monitor = Arc::default();
+        let keeper = Keeper::start(&options, &command, &monitor)?;
+        let (outlet, inlet) = queue(&options, &plan);
         Ok(Self {
             identity: format!(
                 "Intan {} RHX {} at {}:{}",
                 plan.controller, plan.version, options.host, options.command_port
             ),
-            handoff: Arc::new(Handoff::new(options.array, plan.layout.channels, BLOCK_FRAMES, blocks)),
-            monitor: Arc::default(),
+            keeper,
+            started: false,
+            inlet,
+            outlet: Some(outlet),
+            monitor,
             stop: Arc::default(),
             reader: None,
-            history: None,
+            left: None,
             command: Some(command),
             plan,
             options,
@@ -74,8 +97,8 @@ impl RhxSource {
         format!("{}:{}", self.options.host, self.options.waveform_port)
     }
 
-    /// Connects the waveform socket; `fresh`: choose channels anew.
-    fn connect(&mut self, fresh: bool) -> Result<(), DeviceError> {
+    /// Connects the waveform socket.
+    fn connect(&mut self, choice: Choice) -> Result<(), DeviceError> {
         if let Some(command) = &mut self.command {
             setup::listen(command, &self.plan)?;
         }
@@ -83,28 +106,35 @@ impl RhxSource {
         // Refused or cut short by the system's limit: reading in time still suffices.
         set_socket_recv_buffer_size(&data, RECEIVE_BYTES).ok();
         data.set_nonblocking(true).map_err(|error| io(&self.peer(), "setting the socket non-blocking", &error))?;
-        if let Some(command) = self.command.as_mut().filter(|_| fresh) {
-            setup::enable(command, &self.plan)?;
+        if let Some(command) = &mut self.command {
+            let chosen = match choice {
+                Choice::Kept => true,
+                Choice::Unsure => setup::is_enabled(command, &self.plan)?,
+                Choice::Anew => false,
+            };
+            if !chosen {
+                setup::enable(command, &self.plan)?;
+                // A controller that runs has sent blocks of other layouts meanwhile.
+                drain(&data);
+            }
         }
         self.monitor.set_failure(None);
         self.spawn(data)?;
-        match &mut self.command {
-            Some(command) => setup::start(command, self.options.run_mode),
-            None => Ok(()),
+        if let Some(command) = &mut self.command {
+            self.started |= setup::start(command, self.options.run_mode)?;
         }
+        Ok(())
     }
 
     fn spawn(&mut self, data: TcpStream) -> Result<(), DeviceError> {
-        let resumed = self.history.is_some();
-        let (timeline, last_block) =
-            self.history.take().unwrap_or_else(|| (Timeline::new(self.plan.rate_hz), Instant::now()));
+        let resumed = self.left.is_some();
+        let Left { timeline, last_block, outlet } = self.left.take().unwrap_or_else(|| self.begin());
         self.stop = Arc::default();
         let reader = Reader {
             data,
-            command: self.command.as_ref().and_then(|command| command.watch().ok()),
             layout: self.plan.layout,
             timeline,
-            handoff: Arc::clone(&self.handoff),
+            outlet,
             monitor: Arc::clone(&self.monitor),
             stop: Arc::clone(&self.stop),
             stall: Span::from_millis(self.options.stall_millis as i64),
@@ -118,9 +148,31 @@ impl RhxSource {
 
     fn join(&mut self) {
         self.stop.store(true, Ordering::Release);
-        if let Some(history) = self.reader.take().and_then(|reader| reader.join().ok()) {
-            self.history = Some(history);
+        if let Some(left) = self.reader.take().and_then(|reader| reader.join().ok()) {
+            self.left = Some(left);
         }
+    }
+
+    /// What the first reader starts from, or one that follows a reader that panicked.
+    fn begin(&mut self) -> Left {
+        let outlet = self.outlet.take().unwrap_or_else(|| {
+            let (outlet, inlet) = queue(&self.options, &self.plan);
+            self.inlet = inlet;
+            outlet
+        });
+        Left { timeline: Timeline::new(self.plan.rate_hz), last_block: Instant::now(), outlet }
+    }
+
+    /// Takes over a new command socket, lets a lost one go; says whether it is a new one.
+    fn renew_command(&mut self) -> bool {
+        let found = self.keeper.take();
+        let renewed = found.is_some();
+        let mut command = found.or_else(|| self.command.take());
+        if command.as_mut().is_some_and(CommandLink::is_lost) {
+            command = None;
+        }
+        self.command = command;
+        renewed && self.command.is_some()
     }
 
     fn failure(&self, failure: LinkFailure) -> DeviceError {
@@ -164,11 +216,12 @@ impl EphysSource for RhxSource {
 
     fn start(&mut self) -> Result<(), DeviceError> {
         // After a reopening the stream runs already.
-        if self.reader.is_some() { Ok(()) } else { self.connect(true) }
+        if self.reader.is_some() { Ok(()) } else { self.connect(Choice::Anew) }
     }
 
     fn stop(&mut self) {
-        if let Some(command) = &mut self.command {
+        self.renew_command();
+        if let Some(command) = self.command.as_mut().filter(|_| std::mem::take(&mut self.started)) {
             // RHX may be gone already; then there is nothing to stop.
             command.send("set RunMode Stop").ok();
         }
@@ -176,7 +229,7 @@ impl EphysSource for RhxSource {
     }
 
     fn poll(&mut self, _now: HostTime, block: &mut SampleBlock) -> Result<Polled, DeviceError> {
-        if self.handoff.take(block) {
+        if self.inlet.take(block) {
             return Ok(Polled::Ready);
         }
         match self.monitor.failure() {
@@ -186,17 +239,22 @@ impl EphysSource for RhxSource {
     }
 
     fn wait(&mut self, until: HostTime) {
-        self.handoff.wait(until);
+        self.inlet.wait(until);
     }
 
     fn reopen(&mut self) -> Result<(), DeviceError> {
         let changed = matches!(self.monitor.failure(), Some(LinkFailure::ChannelsChanged { .. }));
         self.join();
-        if self.command.as_mut().is_none_or(CommandLink::is_lost) {
-            self.command = connect_command(&self.options).ok();
-            self.monitor.command_lost.store(self.command.is_none(), Ordering::Release);
-        }
-        self.connect(changed)
+        let renewed = self.renew_command();
+        self.connect(match (changed, renewed) {
+            (true, _) => Choice::Anew,
+            (false, true) => Choice::Unsure,
+            (false, false) => Choice::Kept,
+        })
+    }
+
+    fn alarm(&self) -> Option<DeviceAlarm> {
+        self.monitor.command_lost.load(Ordering::Acquire).then_some(DeviceAlarm::CommandLost)
     }
 }
 
@@ -206,10 +264,21 @@ impl Drop for RhxSource {
     }
 }
 
-fn connect_command(options: &RhxOptions) -> Result<CommandLink, DeviceError> {
+pub(super) fn connect_command(options: &RhxOptions) -> Result<CommandLink, DeviceError> {
     let stream = connect(options, options.command_port)?;
     let peer = format!("{}:{}", options.host, options.command_port);
     CommandLink::new(stream, peer, Duration::from_millis(options.answer_millis))
+}
+
+fn queue(options: &RhxOptions, plan: &Plan) -> (Outlet, Inlet) {
+    let blocks = (options.queue_secs * plan.rate_hz / BLOCK_FRAMES as f64).ceil().max(4.0) as usize;
+    handoff(options.array, plan.layout.channels, BLOCK_FRAMES, blocks)
+}
+
+/// Forgets what has arrived on a non-blocking socket.
+fn drain(mut data: &TcpStream) {
+    let mut bytes = [0_u8; 65_536];
+    while data.read(&mut bytes).is_ok_and(|length| length > 0) {}
 }
 
 fn connect(options: &RhxOptions, port: u16) -> Result<TcpStream, DeviceError> {
