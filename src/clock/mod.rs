@@ -11,7 +11,8 @@
 //!   device's own counter and is verified against the stretched periods of the coded train. What cannot be proved is flagged.
 //!
 //! A fit that is contradicted by several samples in a row restarts from them: a device that was reset or whose clock was
-//! set is followed within two seconds, and everything in between is flagged. Nothing here reads a clock except [`host_now`].
+//! set is followed within two seconds, and everything in between is flagged. Nothing here reads a clock except [`host_now`]
+//! and [`thread_time`].
 
 pub mod alignment;
 mod line_fit;
@@ -26,11 +27,17 @@ pub use matcher::{Match, TriggerMatcher};
 pub use ping_fit::{PingFit, PingSample};
 pub use train::{EdgeMatch, TrainFollower};
 
-use mimicd_device::HostTime;
+use mimicd_device::{HostTime, Span};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Now, on the host's `CLOCK_MONOTONIC`. Read it once at the top of a pass and hand the value down.
 pub fn host_now() -> HostTime {
     let now = clock_gettime(ClockId::Monotonic);
     HostTime::from_nanos(now.tv_sec * 1_000_000_000 + now.tv_nsec)
+}
+
+/// Processor time that the calling thread has used: grows while it runs, stands while it waits.
+pub fn thread_time() -> Span {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Span::from_nanos(used.tv_sec * 1_000_000_000 + used.tv_nsec)
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mimicd_device::{PixelFormat, Span};
+use mimicd_device::{ArrayIndex, DeviceError, PixelFormat, Span};
 use mimicd_hw::controls::ControlValue;
+use mimicd_hw::rhx::RhxOptions;
 use mimicd_hw::serial::find::UsbId;
 use serde::{Deserialize, Serialize};
 
@@ -251,6 +252,7 @@ pub(super) fn check(
     for array in arrays {
         check_array(array, cameras.len(), errors);
     }
+    check_rhx_clients(arrays, errors);
     check::within("board.stretch_micros", f64::from(board.stretch_micros), 200.0..=10_000.0, errors);
     check::within("board.stretch_every", f64::from(board.stretch_every), 4.0..=100_000.0, errors);
     check::within("board.trigger_width_micros", f64::from(board.trigger_width_micros), 1.0..=20_000.0, errors);
@@ -285,6 +287,27 @@ fn check_camera(camera: &CameraConfig, errors: &mut Vec<ConfigError>) {
     }
 }
 
+/// RHX takes one client: two arrays of one controller cannot be read beside each other.
+fn check_rhx_clients(arrays: &[ArrayConfig], errors: &mut Vec<ConfigError>) {
+    let rhx = arrays.iter().filter(|array| array.backend == ArrayBackend::Rhx);
+    let of_array = |array| Some((array, rhx_options(array).ok()?));
+    let places: Vec<(&ArrayConfig, RhxOptions)> = rhx.filter_map(of_array).collect();
+    for (index, (array, place)) in places.iter().enumerate() {
+        let is_same = |other: &RhxOptions| (&other.host, other.command_port) == (&place.host, place.command_port);
+        if let Some((first, _)) = places[..index].iter().find(|(_, other)| is_same(other)) {
+            let expected = format!(
+                "another RHX than that of array {}: RHX takes one client; make one array of all its channels",
+                first.name
+            );
+            errors.push(ConfigError::value(format!("array.{}.device", array.name), &array.device, expected));
+        }
+    }
+}
+
+fn rhx_options(array: &ArrayConfig) -> Result<RhxOptions, DeviceError> {
+    RhxOptions::parse(&array.device, ArrayIndex(0), array.channels)
+}
+
 fn check_array(array: &ArrayConfig, cameras: usize, errors: &mut Vec<ConfigError>) {
     let key = |field: &str| format!("array.{}.{field}", array.name);
     check::slug("array.name", &array.name, errors);
@@ -304,5 +327,8 @@ fn check_array(array: &ArrayConfig, cameras: usize, errors: &mut Vec<ConfigError
     }
     if array.backend != ArrayBackend::Twin && array.device.is_empty() {
         errors.push(ConfigError::value(key("device"), "\"\"", "an address or a path"));
+    } else if array.backend == ArrayBackend::Rhx && rhx_options(array).is_err() {
+        let expected = "host, host:port or host:port/PORTS (letters A to H), for example 10.0.0.7:5000/ABCD";
+        errors.push(ConfigError::value(key("device"), &array.device, expected));
     }
 }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mimicd_device::{
-    ArrayIndex, DeviceError, EphysSource, HostTime, Integrity, Polled, RigTime, SampleBlock, SampleIndex, Span,
+    ArrayIndex, DeviceAlarm, DeviceError, EphysSource, HostTime, Integrity, Polled, RigTime, SampleBlock, SampleIndex,
+    Span,
 };
 
 use super::camera_edge::EdgeControl;
+use super::comeback::Comeback;
 use super::shared::{Shared, StreamStatus};
 use super::tables::{self, ClockRow, TableIds};
 use super::{Level, Notice};
@@ -81,7 +83,6 @@ pub struct ArrayEdgeParts {
 /// One array's edge.
 pub struct ArrayEdge {
     index: ArrayIndex,
-    name: String,
     source: Box<dyn EphysSource>,
     pool: Pool<SampleBlock>,
     follower: TrainFollower,
@@ -101,11 +102,15 @@ pub struct ArrayEdge {
     gap_cause: GapCause,
     record_from: u64,
     stop: Option<(u64, HostTime)>,
-    reopen_at: Option<HostTime>,
+    comeback: Comeback,
+    alarm: Option<DeviceAlarm>,
+    /// When the operator was last told of missing samples.
+    told_gap_at: Option<HostTime>,
 }
 
 impl ArrayEdge {
-    const REOPEN_AFTER: Span = Span::from_millis(500);
+    /// The operator is told of missing samples this often at most; all of them are declared and counted.
+    const TELL_EVERY: Span = Span::from_millis(1_000);
 
     /// An edge that is ready to run.
     pub fn new(parts: ArrayEdgeParts, shared: &Arc<Shared>) -> Self {
@@ -130,7 +135,6 @@ impl ArrayEdge {
             next_pair: 0,
             next_sample: None,
             index: parts.index,
-            name: parts.name,
             source: parts.source,
             control: parts.control,
             to_spikes: parts.to_spikes,
@@ -142,7 +146,9 @@ impl ArrayEdge {
             gap_cause: GapCause::Device,
             record_from: 0,
             stop: None,
-            reopen_at: None,
+            comeback: Comeback::new(format!("array.{}", parts.name)),
+            alarm: None,
+            told_gap_at: None,
         }
     }
 
@@ -173,7 +179,11 @@ impl ArrayEdge {
         if self.stop.is_some_and(|(_, deadline)| now >= deadline) {
             self.let_go();
         }
-        if self.reopen_at.is_some_and(|at| !self.try_reopen(at, now)) {
+        self.look_for_alarm();
+        let (shared, source) = (&self.shared, &mut self.source);
+        let status = &shared.arrays[self.index.as_usize()];
+        let open = || source.reopen().and_then(|()| source.start());
+        if !self.comeback.is_there(now, (status, shared), "is back", open) {
             return false;
         }
         let (source, next) = (&mut self.source, self.next_sample);
@@ -253,7 +263,7 @@ impl ArrayEdge {
         }
     }
 
-    fn count(&self, block: &SampleBlock) {
+    fn count(&mut self, block: &SampleBlock) {
         let status = self.status();
         status.items.fetch_add(block.len() as u64, Ordering::Relaxed);
         status.last_counter.store(block.end().0, Ordering::Relaxed);
@@ -262,7 +272,22 @@ impl ArrayEdge {
             status.missing.fetch_add(missing, Ordering::Relaxed);
             status.gaps.fetch_add(1, Ordering::Relaxed);
             self.shared.counters.add(Cause::SampleGap, missing.max(1));
+            self.tell_gap(block, missing);
         }
+    }
+
+    /// What a lost device cost is told when it is lost and when it is back.
+    fn tell_gap(&mut self, block: &SampleBlock, missing: u64) {
+        let is_early = self.told_gap_at.is_some_and(|at| block.arrival - at < Self::TELL_EVERY);
+        if is_early || self.gap_cause != GapCause::Device {
+            return;
+        }
+        self.told_gap_at = Some(block.arrival);
+        let text = match missing {
+            0 => format!("its sample counter fell back to {}; the gap is declared", block.first.0),
+            _ => format!("{missing} samples are missing before sample {}; they are declared", block.first.0),
+        };
+        self.shared.notice(Notice::new(Level::Warning, self.comeback.source(), text));
     }
 
     /// Every rising edge of the trigger line is one pair for the clock map.
@@ -357,26 +382,25 @@ impl ArrayEdge {
         }
     }
 
-    fn lose(&mut self, error: &DeviceError, now: HostTime) {
-        self.status().connected.store(false, Ordering::Relaxed);
-        self.gap_cause = GapCause::Reopened;
-        self.reopen_at = Some(now + Self::REOPEN_AFTER);
-        let text = format!("lost: {error}; the rest keeps recording, and it is opened again when it is back");
-        self.shared.notice(Notice::new(Level::Error, format!("array.{}", self.name), text));
+    /// Tells of what has to be mended while samples flow on.
+    fn look_for_alarm(&mut self) {
+        let alarm = self.source.alarm();
+        if alarm == self.alarm {
+            return;
+        }
+        let source = self.comeback.source();
+        let notice = match alarm {
+            Some(alarm) => Notice::new(Level::Warning, source, format!("{}; {}", alarm.words(), alarm.advice())),
+            None => Notice::new(Level::Info, source, "all is well again"),
+        };
+        self.shared.notice(notice);
+        self.status().alarmed.store(alarm.is_some(), Ordering::Relaxed);
+        self.alarm = alarm;
     }
 
-    fn try_reopen(&mut self, at: HostTime, now: HostTime) -> bool {
-        if now < at {
-            return false;
-        }
-        if self.source.reopen().and_then(|()| self.source.start()).is_err() {
-            self.reopen_at = Some(now + Self::REOPEN_AFTER);
-            return false;
-        }
-        self.reopen_at = None;
-        self.status().connected.store(true, Ordering::Relaxed);
-        self.shared.counters.add(Cause::DeviceReopened, 1);
-        self.shared.notice(Notice::new(Level::Warning, format!("array.{}", self.name), "is back"));
-        true
+    fn lose(&mut self, error: &DeviceError, now: HostTime) {
+        self.gap_cause = GapCause::Reopened;
+        let status = &self.shared.arrays[self.index.as_usize()];
+        self.comeback.lose(error, now, status, &self.shared);
     }
 }

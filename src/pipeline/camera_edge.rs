@@ -10,10 +10,10 @@ use mimicd_device::{
     CameraIndex, CameraSource, CameraTime, DeviceError, Frame, HostTime, Integrity, Polled, RigTime, Span,
 };
 
+use super::comeback::Comeback;
 use super::missing::Settling;
 use super::shared::{Shared, StreamStatus};
 use super::tables::{self, ClockRow, TableIds};
-use super::{Level, Notice};
 use crate::clock::{LineFit, LineFitOptions, Match, TriggerMatcher, Verdict};
 use crate::record::{FrameStamp, GapCause, RecordLane};
 use crate::stream::{Consumer, MatchedFrame, Pool, PoolError, Producer};
@@ -60,7 +60,6 @@ pub const fn frame_pool_slots(recorder_queue: usize) -> usize {
 /// One camera's edge.
 pub struct CameraEdge {
     index: CameraIndex,
-    name: String,
     source: Box<dyn CameraSource>,
     pool: Pool<Frame>,
     matcher: TriggerMatcher,
@@ -79,7 +78,7 @@ pub struct CameraEdge {
     stream: String,
     clock_name: String,
     stop: Option<(u64, HostTime)>,
-    reopen_at: Option<HostTime>,
+    comeback: Comeback,
     fingerprint: u64,
 }
 
@@ -101,10 +100,10 @@ pub struct CameraEdgeParts {
     pub recorder_queue: usize,
 }
 
-impl CameraEdge {
-    /// How long to wait before trying to open a lost device again.
-    const REOPEN_AFTER: Span = Span::from_millis(500);
+/// What is told of a camera that is there again.
+const BACK: &str = "is back; its matches are unproved until the trigger code has been seen";
 
+impl CameraEdge {
     /// An edge that is ready to run.
     pub fn new(parts: CameraEdgeParts, shared: &Arc<Shared>) -> Self {
         let geometry = parts.source.geometry();
@@ -124,7 +123,6 @@ impl CameraEdge {
                 memory: None,
             }),
             index: parts.index,
-            name: parts.name,
             source: parts.source,
             control: parts.control,
             to_loop: parts.to_loop,
@@ -140,7 +138,7 @@ impl CameraEdge {
             stream,
             clock_name,
             stop: None,
-            reopen_at: None,
+            comeback: Comeback::new(format!("camera.{}", parts.name)),
             fingerprint: 0,
         }
     }
@@ -170,7 +168,10 @@ impl CameraEdge {
     pub fn pass(&mut self, now: HostTime) -> bool {
         self.obey();
         self.let_go_if_due(now);
-        if self.reopen_at.is_some_and(|at| !self.try_reopen(at, now)) {
+        let (shared, source) = (&self.shared, &mut self.source);
+        let status = &shared.cameras[self.index.as_usize()];
+        let open = || source.reopen().and_then(|()| source.start());
+        if !self.comeback.is_there(now, (status, shared), BACK, open) {
             return false;
         }
         match self.lease(now) {
@@ -354,32 +355,10 @@ impl CameraEdge {
     }
 
     fn lose(&mut self, error: &DeviceError, now: HostTime) {
-        self.status().connected.store(false, Ordering::Relaxed);
         self.matcher.lost();
         self.gap_cause = GapCause::Reopened;
-        self.reopen_at = Some(now + Self::REOPEN_AFTER);
-        let text = format!("lost: {error}; the rest keeps recording, and it is opened again when it is back");
-        self.shared.notice(Notice::new(Level::Error, format!("camera.{}", self.name), text));
-    }
-
-    /// Whether the device is (again) open.
-    fn try_reopen(&mut self, at: HostTime, now: HostTime) -> bool {
-        if now < at {
-            return false;
-        }
-        if self.source.reopen().and_then(|()| self.source.start()).is_err() {
-            self.reopen_at = Some(now + Self::REOPEN_AFTER);
-            return false;
-        }
-        self.reopen_at = None;
-        self.status().connected.store(true, Ordering::Relaxed);
-        self.shared.counters.add(Cause::DeviceReopened, 1);
-        self.shared.notice(Notice::new(
-            Level::Warning,
-            format!("camera.{}", self.name),
-            "is back; its matches are unproved until the trigger code has been seen",
-        ));
-        true
+        let status = &self.shared.cameras[self.index.as_usize()];
+        self.comeback.lose(error, now, status, &self.shared);
     }
 }
 

@@ -3,7 +3,7 @@
 use mimicd_device::{HostTime, Span};
 
 use super::tables::LADDER;
-use crate::clock::host_now;
+use crate::clock::{host_now, thread_time};
 use crate::telemetry::{LatencyHistogram, LatencySummary, RecentLatency, Stage};
 
 /// Where stage times come from.
@@ -28,6 +28,14 @@ impl StageClock {
         match self {
             Self::Real => host_now(),
             Self::Fixed(now) => *now,
+        }
+    }
+
+    /// Processor time that the calling thread has used; nothing where stages take no time.
+    pub fn worked(&self) -> Span {
+        match self {
+            Self::Real => thread_time(),
+            Self::Fixed(_) => Span::ZERO,
         }
     }
 }

@@ -12,6 +12,7 @@ mod board_words;
 mod bones;
 mod camera_edge;
 mod closed_loop;
+mod comeback;
 mod control;
 mod echo;
 mod encode_feed;

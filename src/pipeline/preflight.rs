@@ -51,7 +51,7 @@ impl<'a> Preflight<'a> {
 
     /// Makes all checks and, when none fails, starts the train.
     pub fn run(&mut self, threads: &mut Threads) {
-        let linked = wait(Duration::from_secs(5), || threads.shared.board.locked.load(Ordering::Relaxed));
+        let linked = wait_until(Duration::from_secs(5), || threads.shared.board.locked.load(Ordering::Relaxed));
         let detail =
             if linked { "answers pings" } else { "no answer to a ping within 5 s; check cable, power and port" };
         self.note("board", linked, detail.to_owned());
@@ -103,7 +103,7 @@ impl<'a> Preflight<'a> {
         let all = |shared: &Shared| {
             items(&shared.cameras).iter().zip(&before).all(|(now, before)| now - before >= u64::from(BURST))
         };
-        wait(length + Duration::from_millis(1_000), || all(&threads.shared));
+        wait_until(length + Duration::from_millis(1_000), || all(&threads.shared));
         // A camera that answers more often than asked needs a moment to show it.
         std::thread::sleep(length + Duration::from_millis(100));
         for ((name, before), now) in self.cameras.iter().zip(before).zip(items(&threads.shared.cameras)) {
@@ -125,7 +125,7 @@ impl<'a> Preflight<'a> {
     /// Electrodes that are dead, shorted, saturated, open or full of hum: named, never a reason not to record.
     fn check_electrodes(&mut self, shared: &Shared) {
         let seen = || shared.spikes.read(|view| view.arrays.iter().all(|array| array.health_seconds > 0));
-        wait(ELECTRODES_MAX, seen);
+        wait_until(ELECTRODES_MAX, seen);
         let checks =
             shared.spikes.read(|view| self.arrays.iter().zip(&view.arrays).map(electrodes).collect::<Vec<_>>());
         self.report.checks.extend(checks);
@@ -150,7 +150,8 @@ impl<'a> Preflight<'a> {
         let shared = &threads.shared;
         let before = shared.loop_sets.load(Ordering::Relaxed);
         let sets = || shared.loop_sets.load(Ordering::Relaxed) - before;
-        let runs = told && wait(Duration::from_secs(3), || sets() >= 3 && shared.clock.latest_trigger() >= Some(3));
+        let runs =
+            told && wait_until(Duration::from_secs(3), || sets() >= 3 && shared.clock.latest_trigger() >= Some(3));
         let sets = sets();
         self.note("loop", runs, format!("{sets} frame sets through the loop"));
     }
@@ -185,7 +186,8 @@ fn items(streams: &[StreamStatus]) -> Vec<u64> {
     streams.iter().map(|stream| stream.items.load(Ordering::Relaxed)).collect()
 }
 
-fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+/// Looks every 5 ms whether it is `done`, for `limit` at most; says whether it was.
+pub(super) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !done() {
         if start.elapsed() > limit {

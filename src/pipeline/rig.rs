@@ -20,7 +20,7 @@ use super::encode_setup;
 use super::encode_worker::{EncodeControl, is_busy};
 use super::host_faults;
 use super::open::open;
-use super::preflight::Preflight;
+use super::preflight::{Preflight, wait_until};
 use super::preview::{PreviewThread, Previews};
 use super::record_plan::{self, LEAD_TRIGGERS, RecordPlan};
 use super::rig_status::{self, Space, Trouble};
@@ -29,11 +29,12 @@ use super::signals::SignalShape;
 use super::spike_worker::SpikeControl;
 use super::stages::Stages;
 use super::tables::TableIds;
-use super::threads::{LOOP_THREAD, Threads};
+use super::threads::{LOOP_THREAD, SPIKE_THREAD, Threads};
 use super::truth::TruthWriter;
 use super::view::{HostStatus, View};
 use super::{
-    Command, Level, Notice, PreflightReport, RecordingStarted, Rig, RigError, SealSummary, StartRequest, Verdict,
+    ArrayLive, Command, Level, Notice, PreflightReport, RecordingStarted, Rig, RigError, SealSummary, StartRequest,
+    Verdict,
 };
 use crate::body::BodyStage;
 use crate::clock::host_now;
@@ -44,6 +45,11 @@ use crate::pose::PoseStage;
 use crate::record::{Recorder, verify};
 use crate::spikes::SpikeStage;
 use crate::telemetry::{ProcessorTime, memory};
+
+/// Threads whose time is recorded, so that waiting for a processor is told from work.
+const WATCHED: [&str; 2] = [LOOP_THREAD, SPIKE_THREAD];
+/// What the notes with their times are called.
+const WATCHED_NOTES: [&str; 2] = ["processors", "processors_spikes"];
 
 /// A rig made of a checked config.
 pub struct RigHost {
@@ -56,7 +62,11 @@ pub struct RigHost {
     space: Space,
     /// Whether truth is written beside a twin's recording.
     truth_wanted: bool,
+    on_truth: Option<OnTruth>,
 }
+
+/// Is given the truth of a twin that has been opened.
+type OnTruth = Box<dyn FnMut(&TruthLog) + Send>;
 
 struct Armed {
     threads: Threads,
@@ -74,8 +84,8 @@ struct Recording {
     name: String,
     from: u64,
     begun: Instant,
-    /// Who had had the processors until then.
-    processors: Option<ProcessorTime>,
+    /// Who had had the processors until then, with the time of each watched thread.
+    processors: [Option<ProcessorTime>; WATCHED.len()],
     trouble: Trouble,
 }
 
@@ -121,7 +131,14 @@ impl RigHost {
             armed: None,
             space: Space::default(),
             truth_wanted: true,
+            on_truth: None,
         })
+    }
+
+    /// Gives `watcher` the truth of each twin that is opened from now on, before its devices start: for simulated devices
+    /// that are no part of the twin and are wired to its board.
+    pub fn on_truth(&mut self, watcher: impl FnMut(&TruthLog) + Send + 'static) {
+        self.on_truth = Some(Box::new(watcher));
     }
 
     /// The readers' side.
@@ -164,6 +181,9 @@ impl RigHost {
         let signals = actor.shape().clone();
         let devices = open(&self.config, &self.calibration, host_now(), false).map_err(RigError::of)?;
         let truth = devices.truth.clone();
+        if let (Some(watcher), Some(truth)) = (&mut self.on_truth, &truth) {
+            watcher(truth);
+        }
         let info = super::RigView::info(&*self.view).clone();
         let assembly = assemble(&self.config, devices, stages, &self.calibration, actor, info).map_err(RigError::of)?;
         let shapes = assembly.shapes.clone();
@@ -202,7 +222,7 @@ impl RigHost {
         recorder.note("signals", serde_json::to_value(&armed.signals).map_err(RigError::of)?);
         let name = recorder.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         shared.clock.set_recording_from(Some(from));
-        let (begun, processors, trouble) = (Instant::now(), ProcessorTime::read(LOOP_THREAD), Trouble::default());
+        let (begun, processors, trouble) = (Instant::now(), WATCHED.map(ProcessorTime::read), Trouble::default());
         let mut recording = Recording { recorder, truth: None, name: name.clone(), from, begun, processors, trouble };
         if let Some(truth) = truth {
             let lane = recording.recorder.lane("truth");
@@ -246,9 +266,14 @@ impl RigHost {
         recording.recorder.note("trigger_from", recording.from.into());
         recording.recorder.note("trigger_before", before.into());
         recording.recorder.note("counters", counters_json(&shared));
-        recording.recorder.note("detection_ms", detection_json(&shared, &self.config));
-        if let (Some(before), Some(now)) = (recording.processors, ProcessorTime::read(LOOP_THREAD)) {
-            recording.recorder.note("processors", serde_json::to_value(now.since(before)).map_err(RigError::of)?);
+        recording.recorder.note("detection_ms", detection_json(&shared, &self.config, |live| live.detection_ms));
+        recording
+            .recorder
+            .note("detection_work_ms", detection_json(&shared, &self.config, |live| live.detection_work_ms));
+        for ((note, thread), before) in WATCHED_NOTES.into_iter().zip(WATCHED).zip(recording.processors) {
+            if let (Some(before), Some(now)) = (before, ProcessorTime::read(thread)) {
+                recording.recorder.note(note, serde_json::to_value(now.since(before)).map_err(RigError::of)?);
+            }
         }
         let seconds = recording.begun.elapsed().as_secs_f64();
         let report = recording.recorder.seal().map_err(RigError::of)?;
@@ -485,10 +510,10 @@ fn counters_json(shared: &Shared) -> serde_json::Value {
         .into()
 }
 
-/// Median, 99th percentile and largest time to detection of each array, in milliseconds.
-fn detection_json(shared: &Shared, config: &Config) -> serde_json::Value {
+/// Median, 99th percentile and largest time of each array, in milliseconds.
+fn detection_json(shared: &Shared, config: &Config, of: impl Fn(&ArrayLive) -> [f32; 3]) -> serde_json::Value {
     let mut times = Vec::new();
-    shared.spikes.read(|view| times.extend(view.arrays.iter().map(|live| live.detection_ms)));
+    shared.spikes.read(|view| times.extend(view.arrays.iter().map(of)));
     let named = config.arrays.iter().zip(times).map(|(array, times)| (array.name.clone(), times.to_vec().into()));
     named.collect::<serde_json::Map<_, _>>().into()
 }
@@ -503,15 +528,4 @@ fn folder_bytes(folder: &std::path::Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
-}
-
-fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while !done() {
-        if start.elapsed() > limit {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
 }

@@ -144,6 +144,8 @@ pub struct StreamStatus {
     pub locked: AtomicBool,
     /// A camera: whether it no longer stands where its calibration says.
     pub moved: AtomicBool,
+    /// An array: whether it delivers, but has lost the connection that it takes commands on.
+    pub alarmed: AtomicBool,
 }
 
 impl StreamStatus {

@@ -241,6 +241,9 @@ pub struct ArrayLive {
     /// Median, 99th percentile and largest time from a block's arrival until its spikes are known, since the recording began
     /// (before one, since arming), in milliseconds.
     pub detection_ms: [f32; 3],
+    /// The part of that which the spike thread spent working on the block, in milliseconds of its own processor time: median,
+    /// 99th percentile, largest. The rest is waiting, for a processor or behind other blocks.
+    pub detection_work_ms: [f32; 3],
     /// Rate of each unit (tetrode where spikes are not sorted), in Hz.
     pub unit_rates_hz: Vec<f32>,
     /// The latest waveform of each tetrode.

@@ -48,6 +48,8 @@ struct Channel {
     window_spikes: Vec<u32>,
     /// From a block's arrival until its spikes are known, since the recording began (before one, since arming).
     detection: LatencyHistogram,
+    /// The work on each of those blocks, in processor time of this thread.
+    work: LatencyHistogram,
 }
 
 /// All arrays' detection.
@@ -80,6 +82,7 @@ impl SpikeWorker {
                     latest_train: Span::ZERO,
                     window_spikes,
                     detection: LatencyHistogram::new(),
+                    work: LatencyHistogram::new(),
                 }
             })
             .collect();
@@ -122,7 +125,10 @@ impl SpikeWorker {
         while let Some(control) = self.control.pop() {
             self.lane = match control {
                 SpikeControl::Record(lane, tables) => {
-                    self.channels.iter_mut().for_each(|channel| channel.detection.clear());
+                    for channel in &mut self.channels {
+                        channel.detection.clear();
+                        channel.work.clear();
+                    }
                     Some((lane, tables))
                 }
                 SpikeControl::StopRecord => {
@@ -146,8 +152,10 @@ impl SpikeWorker {
 
     fn work(&mut self, array: ArrayIndex, block: &SampleBlock, clock: Option<SampleClock>) {
         let channel = &mut self.channels[array.as_usize()];
+        let worked = self.clock.worked();
         channel.parts.stage.process(block, &mut channel.out);
         channel.detection.add(self.clock.now() - block.arrival);
+        channel.work.add(self.clock.worked() - worked);
         channel.window_samples += block.len() as u64;
         for event in &channel.out.events {
             channel.window_spikes[usize::from(event.tetrode)] += 1;
@@ -237,8 +245,12 @@ fn show_second(live: &mut ArrayLive, channel: &mut Channel) {
     for (rate, count) in live.unit_rates_hz.iter_mut().zip(&mut channel.window_spikes) {
         *rate = std::mem::take(count) as f32 / seconds;
     }
-    let detection = channel.detection.summary();
-    live.detection_ms = [detection.p50_ms, detection.p99_ms, detection.max_ms].map(|ms| ms as f32);
+    let times = |histogram: &LatencyHistogram| {
+        let summary = histogram.summary();
+        [summary.p50_ms, summary.p99_ms, summary.max_ms].map(|ms| ms as f32)
+    };
+    live.detection_ms = times(&channel.detection);
+    live.detection_work_ms = times(&channel.work);
     let stage = &channel.parts.stage;
     live.noise_uv = median(stage.noise_uv());
     show_electrodes(live, stage);

@@ -32,6 +32,8 @@ const EDGE_PRIORITY: u8 = 50;
 const LOOP_PRIORITY: u8 = 40;
 /// Name of the loop's thread.
 pub(super) const LOOP_THREAD: &str = "loop";
+/// The thread of detection and sorting.
+pub(super) const SPIKE_THREAD: &str = "spikes";
 const SPIKE_PRIORITY: u8 = 20;
 
 /// The longest sleep of a thread: how soon it sees that it is to end.
@@ -110,7 +112,7 @@ impl Threads {
     /// # Errors
     /// A device that does not start, a thread that the system refuses; what had been started is stopped.
     pub fn start(mut assembly: Assembly, names: &[String], real_time: bool) -> Result<Self, StartError> {
-        start_devices(&mut assembly)?;
+        start_devices(&mut assembly, real_time)?;
         let running = Arc::new(Running {
             quit: AtomicBool::new(false),
             real_time_wanted: real_time,
@@ -184,7 +186,7 @@ impl Threads {
 
     fn spawn_spikes(&mut self, mut worker: SpikeWorker) -> Result<(), StartError> {
         let bell = Arc::clone(&self.bells[1]);
-        self.spawn("spikes".to_owned(), SPIKE_PRIORITY, move |running| {
+        self.spawn(SPIKE_THREAD.to_owned(), SPIKE_PRIORITY, move |running| {
             bell.listen();
             while !running.quit.load(Ordering::Acquire) {
                 if !worker.pass(host_now()) {
@@ -241,17 +243,32 @@ impl Drop for Threads {
     }
 }
 
-fn start_devices(assembly: &mut Assembly) -> Result<(), StartError> {
+/// Threads that arrays start of their own (the reader of a socket) inherit the priority of the thread that starts them, so
+/// arrays are started from one that has an edge's.
+fn start_devices(assembly: &mut Assembly, real_time: bool) -> Result<(), StartError> {
     let info = &assembly.info;
     for (camera, about) in assembly.cameras.iter_mut().zip(&info.cameras) {
         let name = format!("camera.{}", about.name);
         camera.start().map_err(|error| StartError::Device { name, error })?;
     }
-    for (array, about) in assembly.arrays.iter_mut().zip(&info.arrays) {
-        let name = format!("array.{}", about.name);
-        array.start().map_err(|error| StartError::Device { name, error })?;
-    }
-    Ok(())
+    let arrays = &mut assembly.arrays;
+    let start = || {
+        if real_time {
+            // Refused: the edges are refused as well, and they count it.
+            promote(EDGE_PRIORITY).ok();
+        }
+        for (array, about) in arrays.iter_mut().zip(&info.arrays) {
+            let name = format!("array.{}", about.name);
+            array.start().map_err(|error| StartError::Device { name, error })?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let name = "start-arrays".to_owned();
+        let starter = Builder::new().name(name.clone()).spawn_scoped(scope, start);
+        let ended = starter.map_err(|error| StartError::Thread { name: name.clone(), error })?.join();
+        ended.unwrap_or_else(|_| Err(StartError::Thread { name, error: std::io::Error::other("it panicked") }))
+    })
 }
 
 /// Gives the calling thread `SCHED_FIFO` at `priority`.

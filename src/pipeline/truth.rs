@@ -9,7 +9,7 @@ use mimicd_device::{ArrayIndex, CameraIndex, HostTime, RigTime};
 use mimicd_sim::TruthLog;
 
 use super::shared::Shared;
-use crate::config::Config;
+use crate::config::{ArrayBackend, CameraBackend, Config};
 use crate::record::{Column, RecordError, RecordLane, Recorder, RowWriter, ScalarKind, TableId, TableSchema};
 
 /// The truth tables.
@@ -66,9 +66,10 @@ pub struct TruthWriter {
     truth: TruthLog,
     shared: Arc<Shared>,
     train: usize,
-    cameras: usize,
-    arrays: usize,
-    spikes_seen: Vec<usize>,
+    /// The simulated cameras.
+    cameras: Vec<CameraIndex>,
+    /// The simulated arrays, and how many spikes of each were written.
+    arrays: Vec<(ArrayIndex, usize)>,
     next: Option<u64>,
     pose: TableId,
     frames: TableId,
@@ -93,8 +94,11 @@ impl TruthWriter {
         config: &Config,
         shared: &Arc<Shared>,
     ) -> Result<Self, RecordError> {
-        let arrays = config.arrays.len();
-        let spikes_seen = (0..arrays).map(|array| truth.spike_count(ArrayIndex(array as u8))).collect();
+        // Of a real device beside simulated ones nothing is known.
+        let cameras = config.cameras.iter().zip(0..).filter(|(camera, _)| camera.backend == CameraBackend::Twin);
+        let arrays = config.arrays.iter().zip(0..).filter(|(array, _)| array.backend == ArrayBackend::Twin);
+        let seen = |index| (index, truth.spike_count(index));
+        let arrays = arrays.map(|(_, index)| seen(ArrayIndex(index))).collect();
         Ok(Self {
             pose: recorder.table("truth_pose")?,
             frames: recorder.table("truth_frames")?,
@@ -105,9 +109,8 @@ impl TruthWriter {
             truth,
             shared: Arc::clone(shared),
             train,
-            cameras: config.cameras.len(),
+            cameras: cameras.map(|(_, index)| CameraIndex(index)).collect(),
             arrays,
-            spikes_seen,
             next: None,
         })
     }
@@ -131,15 +134,16 @@ impl TruthWriter {
     }
 
     fn write_trigger(&mut self, trigger: u64) {
-        for camera in 0..self.cameras {
-            let Some(truth) = self.truth.trigger(self.train, trigger, CameraIndex(camera as u8)) else { continue };
+        for place in 0..self.cameras.len() {
+            let camera = self.cameras[place];
+            let Some(truth) = self.truth.trigger(self.train, trigger, camera) else { continue };
             let Some(at) = self.rig(truth.mid_exposure) else { continue };
             let table = self.frames;
             self.put(table, at, |row| {
                 row.i64(trigger as i64);
-                row.i16(camera as i16);
+                row.i16(i16::from(camera.0));
             });
-            if camera == 0 {
+            if place == 0 {
                 self.write_pose(trigger, at, truth.mid_exposure);
                 self.write_samples(trigger, truth.rise);
                 self.write_clock(truth.rise);
@@ -163,12 +167,13 @@ impl TruthWriter {
         if !trigger.is_multiple_of(25) {
             return;
         }
-        for array in 0..self.arrays {
-            let sample = self.truth.sample_at(ArrayIndex(array as u8), rise);
-            let Some(at) = self.rig(self.truth.host_at_sample(ArrayIndex(array as u8), sample)) else { continue };
+        for place in 0..self.arrays.len() {
+            let array = self.arrays[place].0;
+            let sample = self.truth.sample_at(array, rise);
+            let Some(at) = self.rig(self.truth.host_at_sample(array, sample)) else { continue };
             let table = self.samples;
             self.put(table, at, |row| {
-                row.i16(array as i16);
+                row.i16(i16::from(array.0));
                 row.i64(sample.0 as i64);
             });
         }
@@ -184,10 +189,10 @@ impl TruthWriter {
     }
 
     fn write_spikes(&mut self) {
-        for array in 0..self.arrays {
-            let index = ArrayIndex(array as u8);
-            let spikes = self.truth.spikes(index, self.spikes_seen[array]);
-            self.spikes_seen[array] += spikes.len();
+        for place in 0..self.arrays.len() {
+            let (index, seen) = self.arrays[place];
+            let spikes = self.truth.spikes(index, seen);
+            self.arrays[place].1 += spikes.len();
             for spike in spikes {
                 let Some(at) = self.rig(self.truth.host_at_sample(index, spike.sample)) else { continue };
                 if at.nanos() < 0 {
@@ -198,7 +203,7 @@ impl TruthWriter {
                     (unit.tetrode as i16, unit.amplitudes_uv.iter().copied().fold(0.0, f64::max) as f32);
                 let table = self.spikes;
                 self.put(table, at, |row| {
-                    row.i16(array as i16);
+                    row.i16(i16::from(index.0));
                     row.i64(spike.sample.0 as i64);
                     row.i32(i32::from(spike.unit));
                     row.i16(tetrode);

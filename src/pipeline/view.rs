@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mimicd_device::DeviceAlarm;
 use mimicd_rat::{Kinematics, QPOS_LEN, RatModel};
 
 use super::preview::Previews;
@@ -253,6 +254,11 @@ fn degradations(info: &RigInfo, shared: &Shared, into: &mut Vec<Degradation>) {
                 format!("array {} does not deliver; it is reopened by itself", array.name),
             );
         }
+    }
+    for (array, _) in info.arrays.iter().zip(&shared.arrays).filter(|(_, s)| s.alarmed.load(Ordering::Relaxed)) {
+        let alarm = DeviceAlarm::CommandLost;
+        let code = format!("array_command_lost.{}", array.name);
+        note(code, format!("array {} {}; {}", array.name, alarm.words(), alarm.advice()));
     }
     if lost(&shared.board) {
         note("board_lost".to_owned(), "the sync board does not answer; nothing triggers until it is back".to_owned());

@@ -50,14 +50,27 @@ fn told(time: &ProcessorTime) -> String {
 
 /// How long after a block's arrival its spikes were known, array by array.
 pub(super) fn detection(_: &Path, manifest: &Manifest) -> Result<Vec<String>, RecordError> {
-    let Some(noted) = manifest.notes.get("detection_ms").cloned() else { return Ok(Vec::new()) };
-    let times: BTreeMap<String, [f32; 3]> = serde_json::from_value(noted).unwrap_or_default();
-    let line = |(array, [p50, p99, most]): (String, [f32; 3])| {
-        format!(
-            "detection    ephys_{array}: spikes known p50 {p50:.2}, p99 {p99:.2}, max {most:.2} ms after their block came"
-        )
+    let times = |note: &str| -> BTreeMap<String, [f32; 3]> {
+        manifest.notes.get(note).cloned().and_then(|note| serde_json::from_value(note).ok()).unwrap_or_default()
     };
-    Ok(times.into_iter().map(line).collect())
+    let worked = times("detection_work_ms");
+    let mut lines: Vec<String> = times("detection_ms")
+        .into_iter()
+        .map(|(array, known)| detected(&array, known, worked.get(&array).copied()))
+        .collect();
+    let spikes = manifest.notes.get("processors_spikes").cloned().and_then(|note| serde_json::from_value(note).ok());
+    if let Some(ProcessorTime { thread_ran_s, thread_waited_s, .. }) = spikes.filter(|_| !lines.is_empty()) {
+        lines.push(format!(
+            "detection    the spike thread ran {thread_ran_s:.1} s and waited {thread_waited_s:.1} s for a processor"
+        ));
+    }
+    Ok(lines)
+}
+
+fn detected(array: &str, [p50, p99, most]: [f32; 3], worked: Option<[f32; 3]>) -> String {
+    let known = format!("p50 {p50:.2}, p99 {p99:.2}, max {most:.2} ms after their block came");
+    let work = worked.map(|[p50, p99, most]| format!("; work on a block p50 {p50:.2}, p99 {p99:.2}, max {most:.2} ms"));
+    format!("detection    ephys_{array}: spikes known {known}{}", work.unwrap_or_default())
 }
 
 /// Spikes of each tetrode, sorted.
@@ -145,6 +158,14 @@ mod tests {
         };
         assert!(told(&time).starts_with("processors   2, 80 % busy; 1.0 s of their time"), "{}", told(&time));
         assert!(told(&time).ends_with("the loop ran 20.0 s and waited 0.3 s for one"), "{}", told(&time));
+    }
+
+    #[test]
+    fn work_is_told_apart_from_waiting() {
+        let alone = detected("A", [0.3, 8.0, 21.5], None);
+        assert_eq!(alone, "detection    ephys_A: spikes known p50 0.30, p99 8.00, max 21.50 ms after their block came");
+        let both = detected("A", [0.3, 8.0, 21.5], Some([0.2, 0.4, 1.0]));
+        assert_eq!(both, alone + "; work on a block p50 0.20, p99 0.40, max 1.00 ms");
     }
 
     #[test]
