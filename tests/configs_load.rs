@@ -58,12 +58,36 @@ fn broken_values_are_named_with_what_was_expected() {
             "exposure_bits = [1]",
             "array.A.exposure_bits = [1]: expected one bit for each of the 6 cameras, or none",
         ),
+        (
+            "name = \"B\"\nbackend = \"twin\"",
+            "name = \"B\"\nbackend = \"rhx\"\ndevice = \"rig:x\"",
+            "array.B.device = rig:x: expected host, host:port or host:port/PORTS",
+        ),
         ("calibration = \"twin-calibration.toml\"", "calibration = \"no.toml\"", "no.toml\": no such file"),
     ];
     for (from, to, expected) in cases {
         let text = refusal(from, to);
         assert!(text.contains(expected), "{to:?} gave\n{text}\nexpected to contain\n{expected}");
     }
+}
+
+#[test]
+fn two_arrays_of_one_rhx_are_refused() {
+    let path = configs().join("twin.toml");
+    let text = fs::read_to_string(&path).expect("the preset is there");
+    let with = |a: &str, b: &str| {
+        let array = |name: &str, device: &str| {
+            let before = format!("name = \"{name}\"\nbackend = \"twin\"");
+            (before, format!("name = \"{name}\"\nbackend = \"rhx\"\ndevice = \"{device}\""))
+        };
+        let ((from_a, to_a), (from_b, to_b)) = (array("A", a), array("B", b));
+        assert!(text.contains(&from_a) && text.contains(&from_b), "the preset has two arrays of the twin");
+        Config::parse(&text.replacen(&from_a, &to_a, 1).replacen(&from_b, &to_b, 1), &path)
+    };
+    let errors = with("10.0.0.7/AB", "10.0.0.7:5000/CD").expect_err("one RHX").to_string();
+    assert!(errors.contains("array.B.device") && errors.contains("than that of array A"), "{errors}");
+    assert!(with("10.0.0.7/AB", "10.0.0.8/AB").is_ok(), "two computers");
+    assert!(with("10.0.0.7:5000/AB", "10.0.0.7:5010/AB").is_ok(), "two programs");
 }
 
 #[test]

@@ -1,5 +1,8 @@
-//! Electrodes to units: on the twin's truth, without allocation, and in other people's programs.
+//! Electrodes to units: on the twin's truth, from RHX and from other people's files, without allocation, and in other people's
+//! programs.
 
 mod no_alloc;
 mod peers;
+mod replay;
+mod rhx_rig;
 mod twin;
