@@ -1,6 +1,8 @@
 //! Running other programs, with errors that say which one and what to do.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -45,6 +47,29 @@ pub(crate) fn run_in<S: AsRef<OsStr>>(command: &mut Command, arguments: &[S]) ->
     command.args(arguments);
     let shown = show(command);
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs `program`; what it says on either channel is shown and kept in `log`.
+pub(crate) fn run_logged(program: &str, arguments: &[&str], log: &Path) -> Result<()> {
+    let mut file = File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    let mut command = command(program);
+    command.args(arguments).stdin(Stdio::null());
+    let shown = show(&command);
+    command.stdout(writer.try_clone().context("cannot duplicate a pipe")?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{shown}`"))?;
+    // The command holds its ends of the pipe, which ends only when all of them are gone.
+    drop(command);
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.with_context(|| format!("cannot read what `{shown}` says"))?;
+        println!("{}", String::from_utf8_lossy(&line));
+        file.write_all(&[&line[..], b"\n"].concat()).with_context(|| format!("cannot write {}", log.display()))?;
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{shown}`"))?;
     if !status.success() {
         bail!("`{shown}` failed ({status})");
     }
