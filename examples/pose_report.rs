@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! cargo run --release --example pose_report -- --views DIR [--model FILE] [--calibration FILE] [--sequence] [--drop N]
-//!     [--plot FILE.svg]
+//!     [--unrefined] [--plot FILE.svg]
 //! ```
 //!
 //! `DIR` is written by `training_views --crop 0` (whole views). Without `--sequence` every frame set stands alone: the
-//! coarse finder finds the animal in each. `--drop N` leaves out N cameras, other ones in every frame set. `--plot` draws the error against the confidence: a calibrated confidence
-//! makes both lines fall.
+//! coarse finder finds the animal in each. `--drop N` leaves out N cameras, other ones in every frame set. `--unrefined`
+//! leaves out the model's refiner. `--plot` draws the error against the confidence: a calibrated confidence makes both
+//! lines fall.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -22,6 +23,7 @@ struct Options {
     model: PathBuf,
     calibration: PathBuf,
     is_sequence: bool,
+    is_refined: bool,
     drop: usize,
     plot: Option<PathBuf>,
 }
@@ -65,7 +67,11 @@ fn main() -> Result<()> {
     let names: Vec<(String, u32, u32)> =
         calibration.cameras.iter().map(|c| (c.name.clone(), width as u32, height as u32)).collect();
     let calibration = calibration.for_frames(names.iter().map(|(name, w, h)| (name.as_str(), *w, *h)))?;
-    let config = PoseConfig { provider: Provider::Cpu, ..PoseConfig::with_model(options.model.clone()) };
+    let config = PoseConfig {
+        provider: Provider::Cpu,
+        refine: options.is_refined,
+        ..PoseConfig::with_model(options.model.clone())
+    };
     let mut stage = PoseStage::load(&config, &calibration)?;
     stage.set_clock(mimicd::clock::host_now);
     let mut estimate = stage.blank();
@@ -196,6 +202,7 @@ fn parse() -> Result<Options> {
         model: root.join("models/pose-twin/pose-twin.toml"),
         calibration: root.join("configs/twin-calibration.toml"),
         is_sequence: false,
+        is_refined: true,
         drop: 0,
         plot: None,
     };
@@ -203,6 +210,10 @@ fn parse() -> Result<Options> {
     while let Some(flag) = words.next() {
         if flag == "--sequence" {
             options.is_sequence = true;
+            continue;
+        }
+        if flag == "--unrefined" {
+            options.is_refined = false;
             continue;
         }
         let value = words.next().with_context(|| format!("{flag}: expected a value"))?;

@@ -51,33 +51,35 @@ fn following(twin: &mut TwinViews, model: &str) -> (PoseStage, PoseEstimate) {
     (stage, out)
 }
 
+/// With every model: the goal's mean and 95th percentile for the refined path, somewhat above what it measures for the
+/// other, so that a worse one is noticed.
+const LIMITS_MM: [[f64; 2]; 2] = [[3.0, 8.0], [5.0, 12.0]];
+
 #[test]
-fn keypoints_of_an_unseen_rat_lie_near_the_truth_with_two_cameras_lost() {
-    let Some(mut twin) = TwinViews::new(UNSEEN_SEED) else { return };
-    for model in MODELS {
-        let (mut stage, mut out) = following(&mut twin, model);
+fn keypoints_of_unseen_rats_lie_near_the_truth_with_two_cameras_lost() {
+    for (model, [mean_limit_mm, p95_limit_mm]) in MODELS.into_iter().zip(LIMITS_MM) {
         let mut errors = Vec::new();
-        for frame in 0..40usize {
-            stage.reset();
-            let truth = twin.draw(Span::from_millis(430 * frame as i64));
-            let lost = [frame % 6, (frame / 6 + frame + 1) % 6];
-            let views = twin.frames.iter().enumerate().map(|(k, f)| (!lost.contains(&k)).then_some(f));
-            stage.estimate(&views.collect::<Views<'_>>(), &mut out);
-            let found = errors_m(&out, &truth).into_iter().filter(|(confidence, _)| *confidence > 0.0);
-            errors.extend(found.map(|(_, error_m)| error_m));
+        for seed in [UNSEEN_SEED, UNSEEN_SEED + 1] {
+            let Some(mut twin) = TwinViews::new(seed) else { return };
+            let (mut stage, mut out) = following(&mut twin, model);
+            for frame in 0..20usize {
+                stage.reset();
+                let truth = twin.draw(Span::from_millis(430 * frame as i64));
+                let lost = [frame % 6, (frame / 6 + frame + 1) % 6];
+                let views = twin.frames.iter().enumerate().map(|(k, f)| (!lost.contains(&k)).then_some(f));
+                stage.estimate(&views.collect::<Views<'_>>(), &mut out);
+                let found = errors_m(&out, &truth).into_iter().filter(|(confidence, _)| *confidence > 0.0);
+                errors.extend(found.map(|(_, error_m)| error_m));
+            }
         }
         assert!(errors.len() > 40 * 23 * 9 / 10, "{model}: only {} keypoints found", errors.len());
         errors.sort_by(f64::total_cmp);
         let mean_mm = errors.iter().sum::<f64>() / errors.len() as f64 * 1e3;
         let p95_mm = errors[errors.len() * 95 / 100] * 1e3;
         println!("{model}, two cameras lost: mean {mean_mm:.2} mm, 95th percentile {p95_mm:.2} mm");
-        assert!(mean_mm < MEAN_LIMIT_MM && p95_mm < P95_LIMIT_MM, "{model}: mean {mean_mm} mm, p95 {p95_mm} mm");
+        assert!(mean_mm <= mean_limit_mm && p95_mm <= p95_limit_mm, "{model}: mean {mean_mm} mm, p95 {p95_mm} mm");
     }
 }
-
-/// Somewhat above what the committed network measures, so that a worse one is noticed.
-const MEAN_LIMIT_MM: f64 = 5.0;
-const P95_LIMIT_MM: f64 = 12.0;
 
 #[test]
 fn an_input_that_is_not_a_number_gives_no_keypoint_and_says_so() {

@@ -10,9 +10,10 @@ use mimicd_device::Span;
 
 /// Rust allocations of a bound session for each output of a run (measured; ONNX Runtime's own are not Rust's).
 const PER_OUTPUT: u64 = 2;
-/// Outputs of the networks run in one loop tick: keypoint maps once, the policy's signals in each of two control steps.
+/// Outputs of the networks run in one loop tick: keypoint maps and the refiner's offsets once, the policy's signals in each
+/// of two control steps.
 fn outputs(rig: &Stepped) -> u64 {
-    1 + 2 * rig.policy_signals() as u64
+    2 + 2 * rig.policy_signals() as u64
 }
 
 #[test]

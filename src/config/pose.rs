@@ -37,6 +37,9 @@ pub struct PoseConfig {
     /// Keypoints under this confidence are not used in a view.
     #[serde(default = "default_confidence_min")]
     pub confidence_min: f64,
+    /// Whether a model's refiner corrects its keypoints; it knows the animal it was trained on and no other.
+    #[serde(default = "default_refine")]
+    pub refine: bool,
     /// Bits that 16-bit cameras really use.
     #[serde(default = "default_mono16_bits")]
     pub mono16_bits: u32,
@@ -54,6 +57,10 @@ const fn default_confidence_min() -> f64 {
     0.1
 }
 
+const fn default_refine() -> bool {
+    true
+}
+
 const fn default_mono16_bits() -> u32 {
     12
 }
@@ -67,6 +74,7 @@ impl PoseConfig {
             threads: default_threads(),
             outlier_m: default_outlier_m(),
             confidence_min: default_confidence_min(),
+            refine: default_refine(),
             mono16_bits: default_mono16_bits(),
         }
     }

@@ -5,7 +5,6 @@
 use std::sync::atomic::Ordering;
 
 use mimicd_device::{BoardTime, Span};
-use nalgebra::Vector3;
 
 use super::act::Acted;
 use super::ladder::Ladder;
@@ -52,12 +51,12 @@ impl Show {
         }
     }
 
-    /// Projects the 3D keypoints back into every view and measures how far they lie from what the network saw there.
+    /// Projects the triangulated keypoints (without a refiner's correction) back into every view and measures how far they lie from what the network saw there.
     pub fn reproject(&mut self, pose: &PoseEstimate) {
         for (camera, model) in self.cameras.iter().enumerate() {
             let points = &mut self.reprojected_px[camera];
             for (point, keypoint) in points.iter_mut().zip(&pose.keypoints) {
-                let seen = (keypoint.confidence > 0.0).then(|| model.project(&Vector3::from(keypoint.xyz_m))).flatten();
+                let seen = (keypoint.confidence > 0.0).then(|| model.project(&keypoint.triangulated_m())).flatten();
                 *point = seen.map_or([f32::NAN; 2], |p| [p.x as f32, p.y as f32]);
             }
             self.residuals_px[camera] =

@@ -118,12 +118,31 @@ fn pose(shapes: &TableShapes) -> TableSchema {
             ScalarKind::F32,
             3 * count,
             "m",
-            "Keypoints in the world frame, x y z each; NaN = none.",
+            "Keypoints in the world frame, x y z each, with `correction_m` in them; NaN = none.",
         ),
         Column::list("confidence", ScalarKind::F32, count, "", "Confidence of each keypoint, 0..1; 0 = missing."),
         Column::list("views", ScalarKind::U32, count, "bits", "Cameras used for each keypoint, bit = camera."),
-        Column::list("residual_px", ScalarKind::F32, count, "px", "Reprojection residual of each keypoint."),
-        Column::list("covariance_m2", ScalarKind::F32, 6 * count, "m2", "Covariance xx xy xz yy yz zz each."),
+        Column::list(
+            "correction_m",
+            ScalarKind::F32,
+            3 * count,
+            "m",
+            "What the model's refiner added to the triangulated place, x y z each; 0 = not refined.",
+        ),
+        Column::list(
+            "residual_px",
+            ScalarKind::F32,
+            count,
+            "px",
+            "Reprojection residual of each keypoint's triangulated place.",
+        ),
+        Column::list(
+            "covariance_m2",
+            ScalarKind::F32,
+            6 * count,
+            "m2",
+            "Covariance of the triangulated place, xx xy xz yy yz zz each.",
+        ),
         Column::list(
             "camera_residual_px",
             ScalarKind::F32,
@@ -445,6 +464,7 @@ pub fn write_keypoints(
         row.f32s(keypoints.iter().flat_map(place));
         row.f32s(keypoints.iter().map(|k| k.confidence));
         row.u32s(keypoints.iter().map(|k| k.views));
+        row.f32s(keypoints.iter().flat_map(|k| k.correction_m));
         row.f32s(keypoints.iter().map(|k| k.residual_px));
         row.f32s(keypoints.iter().flat_map(|k| k.covariance_m2));
         row.f32s(camera_residuals_px.iter().copied());

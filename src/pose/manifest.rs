@@ -24,6 +24,8 @@
 //! …
 //! ```
 //!
+//! A multi-view model may bring a `[refiner]` ([`RefinerSpec`]), which corrects what triangulation gives.
+//!
 //! `kind = "volumetric"` takes a graph that gathers all views in a volume itself; its `[network.decode]` has kind `volume`.
 //!
 //! Nothing about a graph is guessed: what is not written here has a fixed default, and a graph that disagrees is refused.
@@ -288,6 +290,30 @@ pub struct CropSpec {
     pub width_m: f64,
 }
 
+/// A graph that corrects triangulated keypoints; it was trained on one kind of animal and this manifest's network.
+///
+/// Its inputs are `points` (1, keypoints, 4) and `views` (1, cameras, keypoints, 7), as [`super::Egocentric`] writes them;
+/// its output `offsets` (1, keypoints, 3) is what to add in the animal's frame, mm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefinerSpec {
+    /// The ONNX file, relative to the manifest.
+    pub file: PathBuf,
+    /// The animal's body axis, from rear to front: two of the keypoints.
+    pub axis: [String; 2],
+    /// No correction is longer, mm.
+    pub limit_mm: f32,
+}
+
+impl RefinerSpec {
+    /// Name of the input with the keypoints.
+    pub const POINTS: &str = "points";
+    /// Name of the input with what the views say of them.
+    pub const VIEWS: &str = "views";
+    /// Name of the output.
+    pub const OFFSETS: &str = "offsets";
+}
+
 /// A whole manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -308,6 +334,9 @@ pub struct Manifest {
     /// Finds the animal in the whole view; without it, a moving animal is found against the background.
     #[serde(default)]
     pub coarse: Option<NetworkSpec>,
+    /// Corrects what triangulation gives.
+    #[serde(default)]
+    pub refiner: Option<RefinerSpec>,
 }
 
 impl Manifest {
@@ -323,6 +352,9 @@ impl Manifest {
         let folder = path.parent().unwrap_or(Path::new("."));
         for network in std::iter::once(&mut manifest.network).chain(&mut manifest.coarse) {
             network.file = folder.join(&network.file);
+        }
+        if let Some(refiner) = &mut manifest.refiner {
+            refiner.file = folder.join(&refiner.file);
         }
         manifest.check(path)?;
         Ok(manifest)
@@ -361,7 +393,30 @@ impl Manifest {
                 return fail(&format!("{key}.{place}"), reason);
             }
         }
-        Ok(())
+        match self.refiner.as_ref().and_then(|refiner| self.refiner_fault(refiner)) {
+            Some((place, reason)) => fail(&format!("refiner.{place}"), reason),
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with the refiner: place and reason.
+    fn refiner_fault(&self, refiner: &RefinerSpec) -> Option<(&'static str, String)> {
+        let [rear, front] = &refiner.axis;
+        if self.kind != ModelKind::Multiview {
+            let expected = "expected kind = \"multiview\": a refiner corrects what triangulation gives";
+            return Some(("file", format!("kind is {:?}: {expected}", self.kind)));
+        }
+        if !refiner.file.is_file() {
+            return Some(("file", format!("{}: no such file", refiner.file.display())));
+        }
+        if rear == front || !self.keypoints.contains(rear) || !self.keypoints.contains(front) {
+            let names = self.keypoints.join(", ");
+            return Some(("axis", format!("{rear:?} to {front:?}, expected two of the keypoints {names}")));
+        }
+        if !(0.1..=50.0).contains(&refiner.limit_mm) {
+            return Some(("limit_mm", format!("{}, expected 0.1 to 50 mm", refiner.limit_mm)));
+        }
+        None
     }
 }
 

@@ -9,12 +9,14 @@
 mod crop;
 mod decode;
 mod detector;
+mod egocentric;
 mod error;
 mod estimate;
 mod inspect;
 mod keypoint;
 mod manifest;
 mod network;
+mod refiner;
 pub mod runtime;
 mod stage;
 mod track;
@@ -23,10 +25,13 @@ mod watch;
 pub use crate::config::{PoseConfig, Provider};
 pub use crop::CropBox;
 pub use detector::{Detector, DetectorOptions};
+pub use egocentric::{Egocentric, POINT_ROW, VIEW_ROW};
 pub use error::PoseError;
 pub use estimate::{PoseEstimate, TrackState, ViewEstimate};
 pub use inspect::inspect;
 pub use keypoint::Keypoint;
-pub use manifest::{CAMERA_ROW, CropSpec, Decode, Layout, Manifest, ModelKind, NetworkSpec, Refine, Response, Spread};
+pub use manifest::{
+    CAMERA_ROW, CropSpec, Decode, Layout, Manifest, ModelKind, NetworkSpec, Refine, RefinerSpec, Response, Spread,
+};
 pub use stage::PoseStage;
 pub use watch::CameraWatch;

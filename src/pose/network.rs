@@ -76,7 +76,7 @@ impl Network {
         }
         let mut extras = Vec::new();
         for (wanted, shape) in wanted {
-            check_extra(file, &session, wanted, &shape)?;
+            check_tensor(file, "input", session.inputs(), wanted, &shape)?;
             extras.push(zeros(&allocator, &shape).map_err(fail)?);
         }
         let shapes = output_shapes(&mut session, &name, &input, &extras, spec).map_err(fail)?;
@@ -173,24 +173,31 @@ fn gpu(provider: Provider) -> Vec<ExecutionProviderDispatch> {
     }
 }
 
-fn zeros(allocator: &Allocator, shape: &[usize]) -> ort::Result<Tensor<f32>> {
+pub(super) fn zeros(allocator: &Allocator, shape: &[usize]) -> ort::Result<Tensor<f32>> {
     let dims: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
     let mut tensor = Tensor::<f32>::new(allocator, dims)?;
     tensor.extract_tensor_mut().1.fill(0.0);
     Ok(tensor)
 }
 
-/// Checks an input besides the images.
-fn check_extra(file: &Path, session: &Session, name: &str, wanted: &[usize]) -> Result<(), PoseError> {
-    let outlet = find(file, "input", session.inputs(), name)?;
+/// Checks a float input or output: it must be there with this shape, or leave open what differs.
+pub(super) fn check_tensor(
+    file: &Path,
+    role: &str,
+    outlets: &[Outlet],
+    name: &str,
+    wanted: &[usize],
+) -> Result<(), PoseError> {
+    let outlet = find(file, role, outlets, name)?;
     if let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = outlet.dtype()
         && shape.len() == wanted.len()
         && shape.iter().zip(wanted).all(|(&has, &want)| has < 0 || has == want as i64)
     {
         return Ok(());
     }
-    let reason = format!("the file takes {}; expected f32 {wanted:?}", describe_one(outlet));
-    Err(PoseError::graph(file, format!("input {name:?}"), reason))
+    let verb = if role == "output" { "gives" } else { "takes" };
+    let reason = format!("the file {verb} {}; expected f32 {wanted:?}", describe_one(outlet));
+    Err(PoseError::graph(file, format!("{role} {name:?}"), reason))
 }
 
 fn describe_one(outlet: &Outlet) -> String {

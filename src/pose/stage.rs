@@ -6,6 +6,7 @@ use nalgebra::{Vector2, Vector3};
 use super::crop::CropBox;
 use super::detector::{Detector, DetectorOptions};
 use super::manifest::Manifest;
+use super::refiner::Refiner;
 use super::track::Tracker;
 use super::{Keypoint, PoseConfig, PoseError, PoseEstimate, TrackState};
 use crate::geometry::{
@@ -51,6 +52,7 @@ pub struct PoseStage {
     options: TriangulationOptions,
     fine: Detector,
     coarse: Option<Detector>,
+    refiner: Option<Refiner>,
     tracker: Tracker,
     crops: Vec<Option<CropBox>>,
     poisoned: bool,
@@ -85,6 +87,8 @@ impl PoseStage {
         };
         let fine = Detector::load(&manifest.network, manifest.keypoints.len(), detector)?;
         let coarse = manifest.coarse.as_ref().map(|spec| Detector::load(spec, 1, detector)).transpose()?;
+        let spec = manifest.refiner.as_ref().filter(|_| config.refine);
+        let refiner = spec.map(|spec| Refiner::load(spec, &manifest.keypoints, cameras.len())).transpose()?;
         let outlier_px = config.outlier_m * pixels_per_metre(&cameras, &calibration.centre_m());
         let options = TriangulationOptions {
             outlier_px,
@@ -98,6 +102,7 @@ impl PoseStage {
             options,
             fine,
             coarse,
+            refiner,
             tracker: Tracker::default(),
             crops,
             poisoned: false,
@@ -130,6 +135,18 @@ impl PoseStage {
         self.poisoned = true;
     }
 
+    /// The rig's cameras.
+    pub fn cameras(&self) -> &[CameraModel] {
+        &self.cameras
+    }
+
+    /// Makes the keypoints of `out` anew from what its views say, as if the views whose confidences were set to 0 since had
+    /// not been there. For multi-view models; the estimate must be this stage's.
+    pub fn triangulate_again(&self, out: &mut PoseEstimate) {
+        out.keypoints.fill(Keypoint::MISSING);
+        self.solve(out);
+    }
+
     /// Forgets where the animal was.
     pub fn reset(&mut self) {
         self.tracker = Tracker::default();
@@ -158,6 +175,7 @@ impl PoseStage {
             Some(centre) => self.tracker.seen(centre),
             None => self.tracker.missed(),
         }
+        self.refine(out);
         out.state = self.tracker.state();
         let missing = out.keypoints.iter().any(|k| k.confidence <= 0.0);
         if missing || self.crops.iter().any(Option::is_none) {
@@ -271,6 +289,7 @@ impl PoseStage {
                 views,
                 residual_px: 0.0,
                 covariance_m2: [variance, 0.0, 0.0, variance, 0.0, variance],
+                correction_m: [0.0; 3],
             };
             middle.add(keypoint);
         }
@@ -296,6 +315,21 @@ impl PoseStage {
         middle.of(out.keypoints.len())
     }
 
+    /// Corrects the keypoints where the model brings a refiner.
+    fn refine(&mut self, out: &mut PoseEstimate) {
+        let Some(refiner) = &mut self.refiner else { return };
+        let Some(frame) = refiner.look(&self.cameras, out) else { return };
+        let started = self.clock.map(|now| now());
+        let ran = refiner.run();
+        if let (Some(started), Some(now)) = (started, self.clock) {
+            out.inference = out.inference + (now() - started);
+        }
+        match ran {
+            Ok(()) => refiner.correct(&frame, out),
+            Err(_) => out.integrity |= Integrity::CORRUPT,
+        }
+    }
+
     /// Confidence in 3D: how sure the views that agree are, lessened when few agree and when they agree badly.
     fn keypoint(&self, found: &Triangulated, observations: &[Observation]) -> Keypoint {
         let used = observations.iter().enumerate().filter(|(view, _)| found.views >> view & 1 == 1);
@@ -309,6 +343,7 @@ impl PoseStage {
             views: found.views,
             residual_px: found.residual_px as f32,
             covariance_m2: found.covariance_m2.map(|v| v as f32),
+            correction_m: [0.0; 3],
         }
     }
 

@@ -204,11 +204,28 @@ def sleap_centroid(path):
     )
 
 
+def refiner(path, offsets):
+    """The same offsets (mm) for every pose of two keypoints, whatever the views say."""
+    g = Graph()
+    zero = g.constant("zero", np.float32(0))
+    still = g.add("Mul", [g.add("ReduceSum", ["views"], "sum", keepdims=0), zero], "still")
+    still = g.add("Add", [g.add("Mul", [g.add("ReduceSum", ["points"], "sum_points", keepdims=0), zero], "still_points"), still], "nothing")
+    g.add("Add", [g.constant("fixed", np.array([offsets], dtype=np.float32)), still], "offsets")
+    g.save(
+        path,
+        [("points", FLOAT, [1, 2, 4]), ("views", FLOAT, [1, "cameras", 2, 7])],
+        [("offsets", FLOAT, [1, 2, 3])],
+    )
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for make in (lightning_pose, deeplabcut, rtmpose, sleap, sleap_centroid, sleap_centered_instance, sleap_topdown):
         make(folder / f"{make.__name__}.onnx")
+    # Three to the left; far too long, 3 : 4 forwards and down.
+    refiner(folder / "refiner.onnx", [[0, 3, 0], [300, 0, -400]])
+    refiner(folder / "refiner_nan.onnx", [[0, 3, 0], [0, np.nan, 0]])
 
 
 if __name__ == "__main__":
