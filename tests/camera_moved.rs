@@ -1,4 +1,5 @@
-//! A camera that is bumped while the rig runs is named, and no other; put back, it is quiet again.
+//! A camera that is bumped while the rig runs is named, and no other; put back, it is quiet again. In the stages, stepped,
+//! and in the daemon as its panel and its commands show it.
 
 #[path = "support/daemon.rs"]
 mod running;
@@ -11,7 +12,7 @@ use mimicd::config::Config;
 use mimicd::geometry::Calibration;
 use mimicd::pipeline::{Stepped, load_stages};
 use mimicd_device::{HostTime, Span};
-use running::config;
+use running::{Daemon, config, wait};
 use set_up::is_set_up;
 
 fn bumped(camera: usize, at_s: f64, for_s: f64, turn_deg: f64) -> String {
@@ -57,4 +58,31 @@ fn a_camera_that_is_bumped_a_little_is_named_and_no_other() {
     if is_set_up() {
         check(1, -0.5);
     }
+}
+
+/// Codes of the conditions that the daemon's status names.
+fn conditions(daemon: &Daemon) -> Vec<String> {
+    let status = daemon.ctl(&["status"]);
+    let list = status.pointer("/status/degraded").and_then(|list| list.as_array()).cloned();
+    let list = list.unwrap_or_else(|| panic!("no list of conditions in {status}"));
+    list.iter().map(|condition| condition["code"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_running_daemon_names_a_bumped_camera_until_it_is_put_back() {
+    if !is_set_up() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a folder");
+    let path = config(home.path(), &bumped(4, 15.0, 40.0, 3.0), "");
+    let daemon = Daemon::start(&path, 0);
+    daemon.ctl(&["arm"]);
+    wait(60, || (daemon.state() == "armed").then_some(()));
+    let of_moved =
+        || conditions(&daemon).into_iter().filter(|code| code.starts_with("camera_moved")).collect::<Vec<_>>();
+    assert_eq!(of_moved(), Vec::<String>::new(), "nothing has moved yet");
+    let name = &Calibration::load(&Config::load(&path).unwrap().rig.calibration).unwrap().cameras[4].name;
+    wait(60, || (!of_moved().is_empty()).then_some(()));
+    assert_eq!(of_moved(), vec![format!("camera_moved.{name}")]);
+    wait(90, || of_moved().is_empty().then_some(()));
 }
