@@ -54,34 +54,38 @@ fn triangulation(c: &mut Criterion) {
     }
 }
 
+/// The stage on the twin's views, with the model's refiner and without.
 fn stage(c: &mut Criterion) {
     let Some(mut twin) = TwinViews::new(1) else { return };
     twin.draw(Span::from_millis(4000));
-    let config = PoseConfig::with_model(root().join("models/pose-twin/pose-twin.toml"));
-    let mut stage = PoseStage::load(&config, &calibration()).expect("the model loads");
-    stage.set_clock(host_now);
     let views: Vec<Option<&Frame>> = twin.frames.iter().map(Some).collect();
-    let mut out = stage.blank();
-    for _ in 0..10 {
-        stage.estimate(&views, &mut out);
-    }
-    let mut time = |name: &str, part: fn(Duration, &PoseEstimate) -> Duration| {
-        c.bench_function(name, |b| {
-            b.iter_custom(|rounds| {
-                let mut total = Duration::ZERO;
-                for _ in 0..rounds {
-                    let started = host_now();
-                    stage.estimate(&views, &mut out);
-                    total += part((host_now() - started).to_duration(), &out);
-                }
-                total
+    for (refine, how) in [(false, "without refiner"), (true, "with refiner")] {
+        let model = root().join("models/pose-twin/pose-twin.toml");
+        let config = PoseConfig { refine, ..PoseConfig::with_model(model) };
+        let mut stage = PoseStage::load(&config, &calibration()).expect("the model loads");
+        stage.set_clock(host_now);
+        let mut out = stage.blank();
+        for _ in 0..10 {
+            stage.estimate(&views, &mut out);
+        }
+        let mut time = |name: &str, part: fn(Duration, &PoseEstimate) -> Duration| {
+            c.bench_function(&format!("pose: {name}, {how}"), |b| {
+                b.iter_custom(|rounds| {
+                    let mut total = Duration::ZERO;
+                    for _ in 0..rounds {
+                        let started = host_now();
+                        stage.estimate(&views, &mut out);
+                        total += part((host_now() - started).to_duration(), &out);
+                    }
+                    total
+                });
             });
+        };
+        time("networks, 6 views, one thread", |_, out| out.inference.to_duration());
+        time("stage without its networks (crop, copy, decode, triangulate)", |all, out| {
+            all.saturating_sub(out.inference.to_duration())
         });
-    };
-    time("pose: network, 6 views, one thread", |_, out| out.inference.to_duration());
-    time("pose: stage without its network (crop, copy, decode, triangulate)", |all, out| {
-        all.saturating_sub(out.inference.to_duration())
-    });
+    }
 }
 
 criterion_group!(benches, triangulation, stage);
