@@ -115,16 +115,7 @@ fn renderers(options: &Options, cameras: &[TwinCamera], assets: &RenderAssets, s
             return Renderer::new(&camera, assets, Look::default(), own_seed);
         }
         let own = Look::randomised(own_seed, camera.width_px, camera.height_px);
-        let look = Look {
-            exposure: own.exposure,
-            vignette: own.vignette,
-            blur_px: own.blur_px,
-            noise_read: own.noise_read,
-            noise_shot: own.noise_shot,
-            occluders: own.occluders,
-            ..shared.clone()
-        };
-        Renderer::new(&camera, assets, look, own_seed)
+        Renderer::new(&camera, assets, shared.through(own), own_seed)
     };
     cameras.iter().enumerate().map(renderer).collect()
 }

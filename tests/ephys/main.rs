@@ -5,4 +5,6 @@ mod no_alloc;
 mod peers;
 mod replay;
 mod rhx_rig;
+#[path = "../support/set_up.rs"]
+mod set_up;
 mod twin;

@@ -6,7 +6,7 @@
 //! timestamp, so the dataset is held against it sample by sample.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command as Program;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -369,8 +369,7 @@ fn judge(folder: &Path, emulators: [&Emulator; 2], truth: &TruthLog) {
 
 #[test]
 fn a_rig_with_two_rhx_records_every_sample_or_declares_it_missing() {
-    if !Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/rat/rodent.xml").exists() {
-        println!("skipped: no body model; run `cargo xtask setup`");
+    if !crate::set_up::is_set_up() {
         return;
     }
     let load = || std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned();
@@ -396,12 +395,10 @@ fn a_rig_with_two_rhx_records_every_sample_or_declares_it_missing() {
 
 #[test]
 fn the_preset_of_a_rig_with_rhx_passes_the_check() {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if !above.join(".deps/rat/rodent.xml").exists() {
-        println!("skipped: no body model; run `cargo xtask setup`");
+    if !crate::set_up::is_set_up() {
         return;
     }
-    let path: PathBuf = above.join("configs/rig-rhx.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/rig-rhx.toml");
     let done = Program::new(env!("CARGO_BIN_EXE_mimicd")).arg("check").arg(&path).output().expect("it runs");
     let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success() && text.contains("6 cameras, 2 arrays"), "{text}");

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+import checkpoint
 import start
 import views
 from net import KeypointNet, Probability
@@ -112,13 +113,8 @@ def main():
     start.load(net, options.start, batch(images, points, trained[:32])[0], head=False)
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
-    kept, step = options.work / "checkpoint.pt", 0
-    if kept.exists():
-        state = torch.load(kept, weights_only=True)
-        net.load_state_dict(state["net"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
+    kept = options.work / "checkpoint.pt"
+    step = checkpoint.resume(kept, net, averaged, optimiser)
     started = time.time()
     while step < options.steps:
         chooser = np.random.default_rng([options.seed, step])
@@ -138,9 +134,7 @@ def main():
         if step % 100 == 0 or step == options.steps:
             median, p95 = check(averaged, images, points, held_out)
             print(f"step {step} loss {loss.item():.3f} held-out px median {median:.2f} p95 {p95:.1f} ({time.time() - started:.0f} s)", flush=True)
-            state = {"net": net.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({**state, "step": step}, kept.with_suffix(".new"))
-            kept.with_suffix(".new").replace(kept)
+            checkpoint.keep(kept, net, averaged, optimiser, step)
             export(averaged, options.out, torch.rand(1, 1, SIDE, SIDE))
             averaged.train()
 

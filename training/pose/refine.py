@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
+import checkpoint
+
 KEYPOINTS = [
     "Snout", "EarL", "EarR", "SpineF", "SpineM", "SpineL", "TailBase",
     "ShoulderL", "ElbowL", "WristL", "HandL", "ShoulderR", "ElbowR", "WristR", "HandR",
@@ -176,13 +178,8 @@ def main():
     net, averaged = Refiner(options.width), Refiner(options.width)
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=options.decay)
-    kept, step = options.work / "checkpoint.pt", 0
-    if kept.exists():
-        state = torch.load(kept, weights_only=True)
-        net.load_state_dict(state["net"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
+    kept = options.work / "checkpoint.pt"
+    step = checkpoint.resume(kept, net, averaged, optimiser)
     started = time.time()
     while step < options.steps:
         random = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
@@ -211,9 +208,7 @@ def main():
                 f" p95 {np.nanquantile(before, 0.95):.2f} -> {np.nanquantile(after, 0.95):.2f} ({time.time() - started:.0f} s)",
                 flush=True,
             )
-            state = {"net": net.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({**state, "step": step}, kept.with_suffix(".new"))
-            kept.with_suffix(".new").replace(kept)
+            checkpoint.keep(kept, net, averaged, optimiser, step)
     report(*errors(averaged, unseen), unseen)
     if options.out:
         export(averaged, options.out)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import checkpoint
 import start
 import views
 from net import KeypointNet
@@ -98,13 +99,7 @@ def main():
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
     kept = options.work / "checkpoint.pt"
-    step = 0
-    if kept.exists():
-        state = torch.load(kept, weights_only=True)
-        net.load_state_dict(state["net"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
+    step = checkpoint.resume(kept, net, averaged, optimiser)
     sizes = np.array([len(source) for source in sources])
     started, losses = time.time(), []
     while step < options.steps:
@@ -136,9 +131,7 @@ def main():
                 flush=True,
             )
             losses = []
-            state = {"net": net.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save({**state, "step": step}, kept.with_suffix(".new"))
-            kept.with_suffix(".new").replace(kept)
+            checkpoint.keep(kept, net, averaged, optimiser, step)
 
 
 if __name__ == "__main__":

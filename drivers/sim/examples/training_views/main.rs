@@ -195,18 +195,8 @@ fn dress(options: &Options, cameras: &[TwinCamera], assets: &[RenderAssets], loo
         if !options.is_randomised {
             return Renderer::new(camera, &assets[0], Look::default(), seed);
         }
-        // One rat, floor and lamp for all cameras; lens, sensor and occluders of each camera's own.
         let own = Look::randomised(seed, camera.width_px, camera.height_px);
-        let look = Look {
-            exposure: own.exposure,
-            vignette: own.vignette,
-            blur_px: own.blur_px,
-            noise_read: own.noise_read,
-            noise_shot: own.noise_shot,
-            occluders: own.occluders,
-            ..shared.clone()
-        };
-        Renderer::new(camera, &assets[(look_index % FLOORS) as usize], look, seed)
+        Renderer::new(camera, &assets[(look_index % FLOORS) as usize], shared.through(own), seed)
     });
     dressed.collect()
 }

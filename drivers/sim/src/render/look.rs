@@ -94,6 +94,19 @@ impl Default for Look {
 }
 
 impl Look {
+    /// The same rat, floor and lamp through a camera with `own`'s lens, sensor and occluders.
+    pub fn through(&self, own: Self) -> Self {
+        Self {
+            exposure: own.exposure,
+            vignette: own.vignette,
+            blur_px: own.blur_px,
+            noise_read: own.noise_read,
+            noise_shot: own.noise_shot,
+            occluders: own.occluders,
+            ..self.clone()
+        }
+    }
+
     /// A look drawn at random for training: wider than anything the twin itself shows.
     pub fn randomised(seed: u64, width_px: u32, height_px: u32) -> Self {
         let mut dice = Dice::new(seed, 0x100c);
