@@ -105,11 +105,6 @@ fn training_means(design: &Design, counts: ArrayView2<'_, f32>, folds: &Folds, h
     totals.iter().map(|total| total.max(0.5) / f64::max(seen, 1.0)).collect()
 }
 
-struct Task {
-    set: usize,
-    fold: usize,
-}
-
 /// Cross-validated scores of `counts` (bins × units) on each of `sets` (bins × columns; NaN = unknown). `progress` hears
 /// of fits done, of all.
 pub fn score_sets(
@@ -124,8 +119,6 @@ pub fn score_sets(
     let blocks = folds.blocks(counts.nrows());
     let fits = sets.len() * folds.count * units;
     let moments: Vec<Moments> = sets.iter().map(|set| moments(*set, folds)).collect();
-    let tasks: Vec<Task> =
-        (0..sets.len()).flat_map(|set| (0..folds.count).map(move |fold| Task { set, fold })).collect();
     let empty = CrossValidation {
         sets: vec![BlockScores::new(units, blocks); sets.len()],
         components: vec![vec![0; folds.count]; sets.len()],
@@ -133,30 +126,36 @@ pub fn score_sets(
         fits,
     };
     let out = Mutex::new((empty, 0));
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let Some(basis) = moments[task.set].basis(task.fold, settings.variance_share) else { continue };
-            let design = Design::of(&basis, sets[task.set], settings.window_bins);
-            for first in (0..units).step_by(UNITS_TOGETHER) {
-                let some = counts.slice(s![.., first..(first + UNITS_TOGETHER).min(units)]);
-                let (coefficients, unfinished) = fit_fold(settings, &design, some, folds, task.fold);
-                let mut done = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let (result, count) = &mut *done;
-                score_fold(&coefficients, &design, some, folds, task.fold, first, &mut result.sets[task.set]);
-                result.components[task.set][task.fold] = basis.components();
-                result.unfinished += unfinished;
-                *count += some.ncols();
-                progress(*count, fits);
-            }
+    for_each_fold(threads, sets.len(), folds, &|set, fold| {
+        let Some(basis) = moments[set].basis(fold, settings.variance_share) else { return };
+        let design = Design::of(&basis, sets[set], settings.window_bins);
+        for first in (0..units).step_by(UNITS_TOGETHER) {
+            let some = counts.slice(s![.., first..(first + UNITS_TOGETHER).min(units)]);
+            let (coefficients, unfinished) = fit_fold(settings, &design, some, folds, fold);
+            let mut done = out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let (result, count) = &mut *done;
+            score_fold(&coefficients, &design, some, folds, fold, first, &mut result.sets[set]);
+            result.components[set][fold] = basis.components();
+            result.unfinished += unfinished;
+            *count += some.ncols();
+            progress(*count, fits);
         }
-    };
-    together(threads, &work);
+    });
     out.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).0
 }
 
-/// Runs `work` on so many threads, this one among them, until all have come back.
-pub fn together(threads: usize, work: &(dyn Fn() + Sync)) {
+/// Does the work of every set and held-out fold, set by set, on so many threads, this one among them.
+pub fn for_each_fold(threads: usize, sets: usize, folds: &Folds, work: &(dyn Fn(usize, usize) + Sync)) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let task = next.fetch_add(1, Ordering::Relaxed);
+            if task >= sets * folds.count {
+                return;
+            }
+            work(task / folds.count, task % folds.count);
+        }
+    };
     std::thread::scope(|scope| {
         for index in 1..threads.max(1) {
             let named = std::thread::Builder::new().name(format!("encode-{index}"));

@@ -17,7 +17,7 @@ mod design;
 mod quadratic;
 mod sample;
 
-pub use crossval::{CrossValidation, cores, fit_fold, score_block, score_fold, score_sets, together};
+pub use crossval::{CrossValidation, cores, fit_fold, for_each_fold, score_block, score_fold, score_sets};
 pub use descent::{Coefficients, Descent};
 pub use design::Design;
 pub use sample::SampleSize;

@@ -8,12 +8,12 @@
 //! the recording ends, [`LiveEncoder::finish`] brings every fit to its minimum: the objective and the data are the offline
 //! ones, and so is the result.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array1, Array2, ArrayView2, ShapeBuilder as _, s};
 
-use super::glm::{Coefficients, Descent, Design, SampleSize, score_block, score_fold, together};
+use super::glm::{Coefficients, Descent, Design, SampleSize, for_each_fold, score_block, score_fold};
 use super::moments::{Basis, Moments};
 use super::score::{BlockScores, Estimate, Score};
 use super::settings::EncodingSettings;
@@ -337,26 +337,20 @@ impl LiveEncoder {
             return true;
         }
         let folds = self.settings.folds;
-        let tasks = self.sets.len() * folds.count;
-        let (next, whole) = (AtomicUsize::new(0), AtomicBool::new(true));
+        let whole = AtomicBool::new(true);
         let scores = Mutex::new(std::mem::take(&mut self.scores));
-        let fits = Mutex::new(Vec::with_capacity(tasks));
+        let fits = Mutex::new(Vec::with_capacity(self.sets.len() * folds.count));
         let this = &*self;
-        together(threads, &|| {
-            loop {
-                let task = next.fetch_add(1, Ordering::Relaxed);
-                if task >= tasks {
-                    return;
-                }
-                let (set, fold) = (task / folds.count, task % folds.count);
-                let Some(basis) = this.moments[set].basis(fold, this.settings.glm.variance_share) else { continue };
-                let Some((fit, is_minimum)) = this.minimum(set, fold, &basis, &scores, keep_going) else {
-                    whole.store(false, Ordering::Relaxed);
-                    return;
-                };
-                whole.fetch_and(is_minimum, Ordering::Relaxed);
-                fits.lock().unwrap_or_else(PoisonError::into_inner).push((set, fold, basis, fit));
+        for_each_fold(threads, self.sets.len(), &folds, &|set, fold| {
+            if !keep_going() {
+                return whole.store(false, Ordering::Relaxed);
             }
+            let Some(basis) = this.moments[set].basis(fold, this.settings.glm.variance_share) else { return };
+            let Some((fit, is_minimum)) = this.minimum(set, fold, &basis, &scores, keep_going) else {
+                return whole.store(false, Ordering::Relaxed);
+            };
+            whole.fetch_and(is_minimum, Ordering::Relaxed);
+            fits.lock().unwrap_or_else(PoisonError::into_inner).push((set, fold, basis, fit));
         });
         self.scores = scores.into_inner().unwrap_or_else(PoisonError::into_inner);
         for (set, fold, basis, fit) in fits.into_inner().unwrap_or_else(PoisonError::into_inner) {
