@@ -83,12 +83,18 @@ impl LaneRange {
     }
 
     fn take(&mut self, values: &[f32]) {
-        let chunks = values.chunks(LANES);
-        for chunk in chunks {
-            for (lane, &value) in chunk.iter().enumerate() {
-                self.lowest[lane] = if value < self.lowest[lane] { value } else { self.lowest[lane] };
-                self.highest[lane] = if value > self.highest[lane] { value } else { self.highest[lane] };
-            }
+        let (whole, rest) = values.as_chunks::<LANES>();
+        for chunk in whole {
+            self.take_chunk(chunk);
+        }
+        self.take_chunk(rest);
+    }
+
+    #[inline(always)]
+    fn take_chunk(&mut self, chunk: &[f32]) {
+        for (lane, &value) in chunk.iter().enumerate() {
+            self.lowest[lane] = if value < self.lowest[lane] { value } else { self.lowest[lane] };
+            self.highest[lane] = if value > self.highest[lane] { value } else { self.highest[lane] };
         }
     }
 

@@ -19,7 +19,7 @@ import start
 import views
 from net import KeypointNet
 
-SIZES = {"keypoints": (128, 128), "centre": (128, 96)}
+SIZES = {"keypoints": (96, 96), "centre": (128, 96)}
 MAPS = {"keypoints": 23, "centre": 1}
 WIDTHS = {"keypoints": (24, 48, 80, 112), "centre": (16, 24, 32, 48)}
 CROP_WIDTH_M = 0.28
@@ -29,7 +29,7 @@ PLACE_WEIGHT = 0.5
 
 
 def make_net(task):
-    return KeypointNet(MAPS[task], WIDTHS[task]).to(memory_format=torch.channels_last)
+    return KeypointNet(MAPS[task], WIDTHS[task], light=task == "keypoints").to(memory_format=torch.channels_last)
 
 
 def make_batch(task, sources, picks, random=None):

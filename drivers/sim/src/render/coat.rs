@@ -1,11 +1,7 @@
-//! The rat's coat: a hooded pattern, pink paws, nose and tail, dark eyes, and fur, as a small 3D texture over the resting
-//! body, so that every part and either side look different to a network.
+//! The rat's coat: a hooded pattern, pink paws, nose and tail, dark eyes, and fur, laid over the resting body, so that every
+//! part and either side look different to a network.
 
 use super::random::{fractal_noise, mix};
-
-const VOXEL_M: f64 = 0.002;
-const COUNTS: [usize; 3] = [126, 56, 62];
-const ORIGIN_M: [f64; 3] = [-0.094, -0.056, -0.004];
 
 /// What the coat looks like; albedos in 0..1.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,41 +28,22 @@ impl Default for CoatLook {
     }
 }
 
-/// Albedo over the resting body (body model's own scale), 0..255.
+/// Albedo of every vertex of the skin, 0..255; between them it runs evenly (vertices are some 3 mm apart, closer on the head).
 #[derive(Clone, Debug)]
 pub(crate) struct Coat {
-    voxels: Vec<u8>,
+    pub(crate) albedos: Vec<f32>,
 }
 
 impl Coat {
-    pub(crate) fn new(look: &CoatLook) -> Self {
-        let mut voxels = Vec::with_capacity(COUNTS.iter().product());
-        for index in 0..COUNTS.iter().product() {
-            let cell = [index % COUNTS[0], (index / COUNTS[0]) % COUNTS[1], index / (COUNTS[0] * COUNTS[1])];
-            let point = std::array::from_fn(|axis| ORIGIN_M[axis] + (cell[axis] as f64 + 0.5) * VOXEL_M);
+    /// The coat over a skin whose vertices lie at `rest_m` in the resting body (body model's own scale).
+    pub(crate) fn new(look: &CoatLook, rest_m: &[[f64; 3]]) -> Self {
+        let shade = |(index, point): (usize, &[f64; 3])| {
             let fine = (mix(look.seed ^ mix(index as u64)) >> 40) as f64 / f64::from(1 << 23) - 1.0;
             let fur = 0.6 * fine + fractal_noise(look.seed ^ 7, point.map(|x| x / 0.006), 2);
-            let albedo = albedo(look, point) * (1.0 + look.fur * fur);
-            voxels.push((albedo.clamp(0.0, 1.0) * 255.0) as u8);
-        }
-        Self { voxels }
-    }
-
-    /// A resting point as texture coordinates.
-    pub(crate) fn coordinates(rest_m: [f64; 3]) -> [f32; 3] {
-        std::array::from_fn(|axis| {
-            let cells = (rest_m[axis] - ORIGIN_M[axis]) / VOXEL_M;
-            cells.clamp(0.0, COUNTS[axis] as f64 - 1.001) as f32
-        })
-    }
-
-    /// Albedo at texture coordinates made by [`Self::coordinates`], or between them.
-    #[inline(always)]
-    pub(crate) fn sample(&self, [x, y, z]: [f32; 3]) -> f32 {
-        // Between the corners of a thin triangle rounding may step a little outside.
-        let [i, j, k] = [x, y, z].map(|v| v.clamp(0.0, 255.0) as i32 as usize);
-        let index = i + COUNTS[0] * (j + COUNTS[1] * k);
-        f32::from(self.voxels.get(index).copied().unwrap_or(128))
+            let albedo = albedo(look, *point) * (1.0 + look.fur * fur);
+            (albedo.clamp(0.0, 1.0) * 255.0) as f32
+        };
+        Self { albedos: rest_m.iter().enumerate().map(shade).collect() }
     }
 }
 

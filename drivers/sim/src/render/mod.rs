@@ -86,7 +86,7 @@ impl Renderer {
     pub fn new(camera: &TwinCamera, assets: &RenderAssets, look: Look, seed: u64) -> Self {
         let background = Background::new(camera, &look, &assets.floor);
         let noise = SensorNoise::new(look.noise_read, look.noise_shot, seed, camera.width_px as usize);
-        let coat = Coat::new(&look.coat);
+        let coat = Coat::new(&look.coat, &assets.skin.rest_m);
         Self {
             camera: camera.clone(),
             look,

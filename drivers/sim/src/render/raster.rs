@@ -21,8 +21,8 @@ struct Seen {
     y: f32,
     /// One over depth, scaled to 0..1 over the rat; negative where the vertex cannot be drawn.
     near: f32,
-    /// Grey level of a white surface here.
-    light: f32,
+    /// Shade of the surface here, 0..4095.
+    shade: f32,
 }
 
 /// Sample buffer over the part of the image that shows the rat.
@@ -51,12 +51,12 @@ impl Raster {
         scene: &Scene,
         pixels: &mut [u8],
     ) {
-        self.see(camera, look, scene);
+        self.see(camera, look, coat, scene);
         if !self.frame(camera) {
             return;
         }
         for triangle in &skin.triangles {
-            self.fill(triangle, skin, coat);
+            self.fill(triangle);
         }
         self.resolve(camera.width_px as usize, pixels);
     }
@@ -77,7 +77,7 @@ impl Raster {
         depth_m <= surface_m + slack_m
     }
 
-    fn see(&mut self, camera: &TwinCamera, look: &Look, scene: &Scene) {
+    fn see(&mut self, camera: &TwinCamera, look: &Look, coat: &Coat, scene: &Scene) {
         let r: [[f32; 3]; 3] = camera.rotation.map(|row| row.map(|x| x as f32));
         let t = camera.translation_m.map(|x| x as f32);
         let [k1, k2, p1, p2, k3] = camera.distortion.map(|x| x as f32);
@@ -87,7 +87,7 @@ impl Raster {
         let shading = Shading::new(look);
         self.seen.clear();
         let (mut least, mut most) = (f32::MAX, 0.0f32);
-        for (p, n) in scene.bent.points_m.iter().zip(&scene.bent.normals) {
+        for ((p, n), albedo) in scene.bent.points_m.iter().zip(&scene.bent.normals).zip(&coat.albedos) {
             let axis = |i: usize| r[i][0] * p[0] + r[i][1] * p[1] + r[i][2] * p[2] + t[i];
             let depth = axis(2);
             if depth < 0.05 {
@@ -102,10 +102,10 @@ impl Raster {
             let dy = y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y;
             let (u, v) = (fx * dx + skew * dy + cx, fy * dy + cy);
             let off = (u - half[0]) * (u - half[0]) + (v - half[1]) * (v - half[1]);
-            let light = shading.light(n, p[2]) * (1.0 - corner * off).max(0.0);
+            let shade = albedo * shading.light(n, p[2]) * (1.0 - corner * off).max(0.0);
             least = least.min(near);
             most = most.max(near);
-            self.seen.push(Seen { x: 2.0 * u + 0.5, y: 2.0 * v + 0.5, near, light });
+            self.seen.push(Seen { x: 2.0 * u + 0.5, y: 2.0 * v + 0.5, near, shade });
         }
         self.near_base = least - 1e-4;
         self.near_span = most - least + 2e-4;
@@ -138,7 +138,7 @@ impl Raster {
     }
 
     #[inline(always)]
-    fn fill(&mut self, triangle: &[u32; 3], skin: &Skin, coat: &Coat) {
+    fn fill(&mut self, triangle: &[u32; 3]) {
         let [a, b, c] = triangle.map(|corner| self.seen[corner as usize]);
         let twice_area = (b.x - a.x) * (c.y - a.y) - (c.x - a.x) * (b.y - a.y);
         if twice_area >= -AREA_MIN || a.near < 0.0 || b.near < 0.0 || c.near < 0.0 {
@@ -153,18 +153,14 @@ impl Raster {
         let inverse = 1.0 / twice_area;
         let edge = |p: Seen, q: Seen| {
             let (dx, dy) = ((q.x - p.x) * inverse, (q.y - p.y) * inverse);
-            Edge { step: [-dy, dx], value: dx * (y0 as f32 - p.y) + dy * p.x }
+            Edge::new([-dy, dx], dx * (y0 as f32 - p.y) + dy * p.x)
         };
         let (mut eb, mut ec) = (edge(c, a), edge(a, b));
-        let mut ea =
-            Edge { step: [-eb.step[0] - ec.step[0], -eb.step[1] - ec.step[1]], value: 1.0 - eb.value - ec.value };
-        let [ta, tb, tc] = triangle.map(|corner| skin.coat[corner as usize]);
-        let at = [a.near * DEPTH_SCALE, a.light, ta[0], ta[1], ta[2]];
-        let at_b = [b.near * DEPTH_SCALE, b.light, tb[0], tb[1], tb[2]];
-        let at_c = [c.near * DEPTH_SCALE, c.light, tc[0], tc[1], tc[2]];
-        let along_b: [f32; 5] = std::array::from_fn(|k| at_b[k] - at[k]);
-        let along_c: [f32; 5] = std::array::from_fn(|k| at_c[k] - at[k]);
-        let step: [f32; 5] = std::array::from_fn(|k| along_b[k] * eb.step[0] + along_c[k] * ec.step[0]);
+        let mut ea = Edge::new([-eb.step[0] - ec.step[0], -eb.step[1] - ec.step[1]], 1.0 - eb.value - ec.value);
+        let at = [a.near * DEPTH_SCALE, a.shade];
+        let along_b = [b.near * DEPTH_SCALE - at[0], b.shade - at[1]];
+        let along_c = [c.near * DEPTH_SCALE - at[0], c.shade - at[1]];
+        let step: [f32; 2] = std::array::from_fn(|k| along_b[k] * eb.step[0] + along_c[k] * ec.step[0]);
         for y in y0..y1 {
             let (mut low, mut high) = (x0 as f32, x1 as f32 - 1.0);
             for edge in [&mut ea, &mut eb, &mut ec] {
@@ -176,14 +172,12 @@ impl Raster {
             }
             let (first, past) = covered(low, high, width);
             let (wb, wc) = (eb.before(first), ec.before(first));
-            let mut value: [f32; 5] = std::array::from_fn(|k| at[k] + along_b[k] * wb + along_c[k] * wc);
+            let mut value: [f32; 2] = std::array::from_fn(|k| at[k] + along_b[k] * wb + along_c[k] * wc);
             for sample in &mut self.samples[y * width + first..(y * width + past).max(y * width + first)] {
-                let [near, light, tu, tv, tw] = value;
+                let [near, shade] = value;
                 let depth = ((near.clamp(0.0, DEPTH_SCALE) as i32 as u32) + 1) << SHADE_BITS;
-                if depth > *sample {
-                    let shade = (coat.sample([tu, tv, tw]) * light) as i32 as u32;
-                    *sample = depth | shade.min((1 << SHADE_BITS) - 1);
-                }
+                let shade = (shade as i32).clamp(0, (1 << SHADE_BITS) - 1) as u32;
+                *sample = (*sample).max(depth | shade);
                 value.iter_mut().zip(&step).for_each(|(value, step)| *value += step);
             }
         }
@@ -213,17 +207,24 @@ impl Raster {
 struct Edge {
     /// Change a sample to the right, and a sample down.
     step: [f32; 2],
+    /// One over the change to the right.
+    inverse: f32,
     /// Weight at the present row's column 0.
     value: f32,
 }
 
 impl Edge {
+    #[inline(always)]
+    fn new(step: [f32; 2], value: f32) -> Self {
+        Self { step, inverse: 1.0 / step[0], value }
+    }
+
     /// Narrows a span of columns to where the weight is not negative; neighbours overlap by a hair so that no sample
     /// between two triangles is missed.
     #[inline(always)]
     fn narrow(&self, low: &mut f32, high: &mut f32) {
         const HAIR: f32 = 1e-3;
-        let zero = -self.value / self.step[0];
+        let zero = -self.value * self.inverse;
         if self.step[0] > 1e-9 {
             *low = low.max(zero - HAIR);
         } else if self.step[0] < -1e-9 {
@@ -326,11 +327,12 @@ mod tests {
     fn a_small_ball_is_drawn_where_its_centre_projects() {
         let camera = camera();
         let look = Look { ambient: 1.0, diffuse: 0.0, exposure: 1.0, vignette: 0.0, ..Look::default() };
-        let coat = Coat::new(&CoatLook { fur: 0.0, ..CoatLook::default() });
+        let plain = CoatLook { fur: 0.0, ..CoatLook::default() };
         let mut raster = Raster::default();
         let mut pixels = vec![0u8; 640 * 400];
         for centre in [[0.0, 0.0, 1.0], [0.35, 0.18, 1.0], [-0.31, -0.2, 0.9], [0.12, -0.21, 1.3], [-0.29, 0.17, 0.8]] {
             let (skin, scene) = ball(centre, 0.004);
+            let coat = Coat::new(&plain, &skin.rest_m);
             pixels.fill(0);
             raster.draw(&camera, &look, &skin, &coat, &scene, &mut pixels);
             let drawn = (0..pixels.len()).filter(|index| pixels[*index] > 0);
@@ -352,8 +354,8 @@ mod tests {
     #[test]
     fn what_lies_behind_the_ball_is_hidden() {
         let (camera, look) = (camera(), Look::default());
-        let coat = Coat::new(&look.coat);
         let (skin, scene) = ball([0.1, 0.05, 1.0], 0.03);
+        let coat = Coat::new(&look.coat, &skin.rest_m);
         let mut raster = Raster::default();
         raster.draw(&camera, &look, &skin, &coat, &scene, &mut vec![0; 640 * 400]);
         let pixel = camera.project([0.1, 0.05, 1.0]).expect("in front");

@@ -3,7 +3,6 @@
 use mujoco_rs::wrappers::MjModel;
 use nalgebra::{Isometry3, Point3, Quaternion, Translation3, UnitQuaternion, Vector3};
 
-use super::coat::Coat;
 use crate::SimError;
 use crate::rat::{BODIES, Placement};
 
@@ -15,8 +14,8 @@ const WEIGHT_MIN: f32 = 0.04;
 pub(crate) struct Skin {
     points_m: Vec<[f32; 3]>,
     normals: Vec<[f32; 3]>,
-    /// Texture coordinates of the coat.
-    pub(crate) coat: Vec<[f32; 3]>,
+    /// Vertices in rest, at the body model's own scale.
+    pub(crate) rest_m: Vec<[f64; 3]>,
     /// Area that each vertex stands for, m2.
     pub(crate) areas_m2: Vec<f32>,
     influences: Vec<(u16, f32)>,
@@ -52,8 +51,8 @@ impl Skin {
             .zip(model.skin_bonebindquat())
             .map(|bind| bind_inverse(bind, scale))
             .collect();
-        let coat = rest.iter().map(|point| Coat::coordinates(point.map(f64::from))).collect();
-        Ok(Self { points_m, normals, coat, areas_m2, influences, starts, rest_from_world, bones, triangles })
+        let rest_m = rest.iter().map(|point| point.map(f64::from)).collect();
+        Ok(Self { points_m, normals, rest_m, areas_m2, influences, starts, rest_from_world, bones, triangles })
     }
 
     /// A mesh that no bone bends, for tests.
@@ -61,10 +60,10 @@ impl Skin {
     pub(crate) fn rigid(points_m: Vec<[f32; 3]>, triangles: Vec<[u32; 3]>) -> (Self, Bent) {
         let (normals, areas_m2) = normals_and_areas(&points_m, &triangles);
         let bent = Bent { points_m: points_m.clone(), normals: normals.clone() };
-        let coat = vec![[0.0; 3]; points_m.len()];
+        let rest_m = vec![[0.0; 3]; points_m.len()];
         let starts = vec![0; points_m.len() + 1];
         let (influences, rest_from_world, bones) = (Vec::new(), Vec::new(), Vec::new());
-        (Self { points_m, normals, coat, areas_m2, influences, starts, rest_from_world, bones, triangles }, bent)
+        (Self { points_m, normals, rest_m, areas_m2, influences, starts, rest_from_world, bones, triangles }, bent)
     }
 
     /// Bends the skin to `placement`.
