@@ -54,6 +54,20 @@ impl CameraWatch {
                 drift.take(sum.map(|sum| sum / count as f64));
             }
         }
+        self.judge();
+    }
+
+    /// Accuses the camera that is farthest off and no other: the pose follows a camera that moved, in part, and that sets the
+    /// others beside it. A second one that was bumped is named once it is the farthest.
+    fn judge(&mut self) {
+        let farthest_px = self.drifts.iter().map(Drift::length_px).fold(0.0, f64::max);
+        for drift in &mut self.drifts {
+            let length_px = drift.length_px();
+            drift.is_moved = match drift.is_moved {
+                true => length_px > BACK_SHARE * drift.limit_px,
+                false => drift.seen >= SETTLED && length_px > drift.limit_px && length_px >= farthest_px,
+            };
+        }
     }
 
     /// Mean offset of a camera's detections from the pose, pixels; `None` before it has settled.
@@ -73,9 +87,10 @@ impl Drift {
         // A plain mean until there is enough to forget.
         let share = NEWEST_SHARE.max(1.0 / f64::from(self.seen));
         (0..2).for_each(|axis| self.offset_px[axis] += share * (offset_px[axis] - self.offset_px[axis]));
-        let length_px = self.offset_px[0].hypot(self.offset_px[1]);
-        let limit_px = if self.is_moved { BACK_SHARE * self.limit_px } else { self.limit_px };
-        self.is_moved = self.seen >= SETTLED && length_px > limit_px;
+    }
+
+    fn length_px(&self) -> f64 {
+        self.offset_px[0].hypot(self.offset_px[1])
     }
 }
 
@@ -117,6 +132,17 @@ mod tests {
         assert_eq!(feed(100..600, 0.3).0, [false; 4]);
         assert_eq!(feed(600..750, 6.0).0, [true, false, false, false], "three seconds after the bump");
         assert_eq!(feed(750..1400, 0.0).0, [false; 4], "put back");
+    }
+
+    #[test]
+    fn a_camera_that_the_pose_was_pulled_away_from_is_not_named() {
+        let mut watch = CameraWatch::new([640; 4]);
+        for frame in 0..600 {
+            let (mut pose, points) = seen(frame, 5.0, 0.8);
+            pose.views[1].keypoints_px.iter_mut().for_each(|point| point[0] -= 4.0);
+            watch.observe(&pose, &points);
+        }
+        assert_eq!([0, 1, 2, 3].map(|camera| watch.is_moved(camera)), [true, false, false, false]);
     }
 
     #[test]
