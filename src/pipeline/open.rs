@@ -6,6 +6,7 @@ use mimicd_hw::serial::{SerialBoard, SerialOptions};
 use mimicd_sim::{SceneOptions, TruthLog, Twin, TwinArray, TwinCamera, TwinLight, TwinOptions};
 
 use super::open_error::{OpenError, unsupported};
+use super::threads::step_behind;
 use crate::config::{ArrayConfig, BoardBackend, BoardConfig, Config, LightConfig, TwinScene};
 use crate::geometry::{Calibration, CameraModel};
 
@@ -91,6 +92,7 @@ fn twin_options(config: &Config, calibration: &Calibration, stepped: bool) -> Tw
         link_latency_max: micros(config.twin.link_latency_micros_max),
         faults: config.twin.fault.clone(),
         render_ahead: micros(config.twin.render_ahead_micros),
+        render_thread: config.rig.real_time.then_some(step_behind as fn()),
         stepped,
         ..TwinOptions::default()
     }

@@ -1,7 +1,7 @@
 //! The threaded runner: one named thread for each edge, the loop and the spikes, with real-time priority where allowed.
 //!
-//! Priorities (`SCHED_FIFO`): edges above the loop, so that capture survives whatever the loop does; the loop above spikes.
-//! A system that refuses them leaves the rig working and *degraded*, by name.
+//! Priorities (`SCHED_FIFO`): edges above the loop, so that capture survives whatever the loop does; the loop above spikes;
+//! the twin's rendering last. A system that refuses them leaves the rig working and *degraded*, by name.
 
 use std::io;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) const LOOP_THREAD: &str = "loop";
 /// The thread of detection and sorting.
 pub(super) const SPIKE_THREAD: &str = "spikes";
 const SPIKE_PRIORITY: u8 = 20;
+/// The simulated rig's rendering: a real camera takes no processor from those above, so it must not either.
+const RENDER_PRIORITY: u8 = 10;
 
 /// The longest sleep of a thread: how soon it sees that it is to end.
 const WAIT_MAX: Span = Span::from_millis(20);
@@ -277,6 +279,12 @@ fn promote(priority: u8) -> Result<(), thread_priority::Error> {
         ThreadPriority::Crossplatform(priority.try_into().map_err(|_| thread_priority::Error::Priority("range"))?);
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     set_thread_priority_and_policy(thread_native_id(), priority, policy)
+}
+
+/// Takes the calling thread, one that renders for the twin, below everything that measures.
+pub(super) fn step_behind() {
+    // Refused: the edges are refused as well, and they count it.
+    promote(RENDER_PRIORITY).ok();
 }
 
 /// Whether the system grants an edge thread the priority it asks for, tried on a thread of its own.

@@ -79,7 +79,7 @@ pub struct TwinLight {
 }
 
 /// Everything a twin is made of.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct TwinOptions {
     /// Everything random follows from this number.
     pub seed: u64,
@@ -106,6 +106,9 @@ pub struct TwinOptions {
     /// How long before its delivery a frame's image is begun to be rendered (real time only). Rendering runs on threads
     /// of the twin's own, at low priority; this chooses when in the frame period it takes the processor.
     pub render_ahead: Span,
+    /// What a rendering thread does first, to take a priority below all that measures: it begins with that of the thread
+    /// which polls its camera.
+    pub render_thread: Option<fn()>,
     /// Stepped: arrival stamps are the instants at which data became available, since `now` advances in coarse steps.
     /// Otherwise they are the `now` of the poll that took the data.
     pub stepped: bool,
@@ -126,6 +129,7 @@ impl Default for TwinOptions {
             lights: Vec::new(),
             buttons: Vec::new(),
             render_ahead: Span::from_millis(9),
+            render_thread: None,
             stepped: false,
         }
     }

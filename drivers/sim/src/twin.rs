@@ -101,6 +101,7 @@ impl Twin {
             start: self.start,
             stepped: self.options.stepped,
             render_ahead: self.options.render_ahead,
+            render_thread: self.options.render_thread,
             timing: Arc::clone(&self.timings[index.as_usize()]),
             clock: Arc::clone(&self.camera_clocks[index.as_usize()]),
             board_clock: Arc::clone(&self.board_clock),

@@ -24,6 +24,7 @@ struct Order {
 pub(crate) struct Darkroom {
     state: State,
     bytes: usize,
+    first: Option<fn()>,
     made_late: u64,
     late: Option<Shot>,
 }
@@ -47,8 +48,9 @@ pub(crate) enum Developed {
 }
 
 impl Darkroom {
-    pub(crate) fn new(painter: Painter, bytes: usize) -> Self {
-        Self { state: State::OnTheSpot { painter }, bytes, made_late: 0, late: None }
+    /// `first` is what its thread does first.
+    pub(crate) fn new(painter: Painter, bytes: usize, first: Option<fn()>) -> Self {
+        Self { state: State::OnTheSpot { painter }, bytes, first, made_late: 0, late: None }
     }
 
     /// Images that were not ready when they were due.
@@ -106,18 +108,21 @@ impl Darkroom {
     fn employ(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Moving);
         self.state = match state {
-            State::OnTheSpot { painter } => start_thread(painter, self.bytes),
+            State::OnTheSpot { painter } => start_thread(painter, self.bytes, self.first),
             already => already,
         };
     }
 }
 
-fn start_thread(mut painter: Painter, bytes: usize) -> State {
+fn start_thread(mut painter: Painter, bytes: usize, first: Option<fn()>) -> State {
     let (orders, inbox) = sync_channel::<Order>(1);
     let (outbox, prints) = sync_channel::<Box<[u8]>>(1);
     let work = move || {
         // Refused only where niceness is managed from outside; the images then compete at the default.
         rustix::process::setpriority_process(None, NICENESS).ok();
+        if let Some(first) = first {
+            first();
+        }
         while let Ok(Order { shot, not_before, mut pixels }) = inbox.recv() {
             pace::sleep_until(not_before);
             painter.paint(shot, &mut pixels);

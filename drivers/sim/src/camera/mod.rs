@@ -40,6 +40,7 @@ pub(crate) struct CameraParts {
     pub(crate) start: HostTime,
     pub(crate) stepped: bool,
     pub(crate) render_ahead: Span,
+    pub(crate) render_thread: Option<fn()>,
     pub(crate) timing: Arc<ExposureTiming>,
     pub(crate) clock: Arc<DriftClock>,
     pub(crate) board_clock: Arc<DriftClock>,
@@ -88,7 +89,7 @@ impl SimCamera {
     pub(crate) fn new(parts: CameraParts, painter: Painter) -> Self {
         let seed = parts.timing.seed;
         let identity = format!("twin camera {} (seed {seed})", parts.name);
-        let darkroom = Darkroom::new(painter, parts.geometry.bytes());
+        let darkroom = Darkroom::new(painter, parts.geometry.bytes(), parts.render_thread);
         // Counters of real cameras start anywhere.
         let counter = hash(seed, parts.timing.stream, 99) % 1_000;
         Self {
