@@ -6,7 +6,7 @@ use mimicd_hw::serial::{SerialBoard, SerialOptions};
 use mimicd_sim::{SceneOptions, TruthLog, Twin, TwinArray, TwinCamera, TwinLight, TwinOptions};
 
 use super::open_error::{OpenError, unsupported};
-use super::threads::step_behind;
+use super::priority::step_behind;
 use crate::config::{ArrayConfig, BoardBackend, BoardConfig, Config, LightConfig, TwinScene};
 use crate::geometry::{Calibration, CameraModel};
 

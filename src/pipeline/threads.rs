@@ -1,7 +1,6 @@
 //! The threaded runner: one named thread for each edge, the loop and the spikes, with real-time priority where allowed.
 //!
-//! Priorities (`SCHED_FIFO`): edges above the loop, so that capture survives whatever the loop does; the loop above spikes;
-//! the twin's rendering last. A system that refuses them leaves the rig working and *degraded*, by name.
+//! A system that refuses the priorities leaves the rig working and *degraded*, by name.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +9,6 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use mimicd_device::{DeviceError, HostTime, Span};
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-    thread_native_id,
-};
 
 use super::array_edge::ArrayEdge;
 use super::assembly::{Assembly, Controls};
@@ -21,22 +16,16 @@ use super::board_edge::BoardEdge;
 use super::camera_edge::CameraEdge;
 use super::closed_loop::ClosedLoop;
 use super::encode_worker::EncodeWorker;
+use super::priority::{BOARD_PRIORITY, EDGE_PRIORITY, LOOP_PRIORITY, SPIKE_PRIORITY, promote};
 use super::shared::Shared;
 use super::spike_worker::SpikeWorker;
 use crate::clock::host_now;
 use crate::stream::Doorbell;
 
-/// `SCHED_FIFO` priorities of the tiers.
-const BOARD_PRIORITY: u8 = 52;
-const EDGE_PRIORITY: u8 = 50;
-const LOOP_PRIORITY: u8 = 40;
 /// Name of the loop's thread.
 pub(super) const LOOP_THREAD: &str = "loop";
 /// The thread of detection and sorting.
 pub(super) const SPIKE_THREAD: &str = "spikes";
-const SPIKE_PRIORITY: u8 = 20;
-/// The simulated rig's rendering: a real camera takes no processor from those above, so it must not either.
-const RENDER_PRIORITY: u8 = 10;
 
 /// The longest sleep of a thread: how soon it sees that it is to end.
 const WAIT_MAX: Span = Span::from_millis(20);
@@ -271,24 +260,4 @@ fn start_devices(assembly: &mut Assembly, real_time: bool) -> Result<(), StartEr
         let ended = starter.map_err(|error| StartError::Thread { name: name.clone(), error })?.join();
         ended.unwrap_or_else(|_| Err(StartError::Thread { name, error: std::io::Error::other("it panicked") }))
     })
-}
-
-/// Gives the calling thread `SCHED_FIFO` at `priority`.
-fn promote(priority: u8) -> Result<(), thread_priority::Error> {
-    let priority =
-        ThreadPriority::Crossplatform(priority.try_into().map_err(|_| thread_priority::Error::Priority("range"))?);
-    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    set_thread_priority_and_policy(thread_native_id(), priority, policy)
-}
-
-/// Takes the calling thread, one that renders for the twin, below everything that measures.
-pub(super) fn step_behind() {
-    // Refused: the edges are refused as well, and they count it.
-    promote(RENDER_PRIORITY).ok();
-}
-
-/// Whether the system grants an edge thread the priority it asks for, tried on a thread of its own.
-pub fn real_time_is_allowed() -> bool {
-    let tried = Builder::new().name("real-time".to_owned()).spawn(|| promote(EDGE_PRIORITY).is_ok());
-    tried.is_ok_and(|thread| thread.join().unwrap_or(false))
 }

@@ -234,6 +234,7 @@ def main():
         if options.page:
             folder = pathlib.Path(options.page)
             page.route(re.compile(r"/([a-z]+\.(js|css|svg))?$"), lambda route: route.fulfill(path=folder / (route.request.url.rsplit("/", 1)[1] or "index.html")))
+        page.set_default_timeout(LONG)
         drive = Drive(page, options.url, pathlib.Path(options.axe).read_text(), out)
         try:
             for act in (idle, arm, record, live, mark, unplugged, stop, recordings, sizes, disarm):
