@@ -36,16 +36,6 @@ fn unplugged() -> String {
     (0..12).map(fault).collect()
 }
 
-/// The twin at 20 Hz without encoders, its loop before the browser in priority: a browser without a GPU takes whatever
-/// processor there is, and here the page is looked at, not the rig.
-fn light(home: &Path) -> PathBuf {
-    let path = config(home, &unplugged(), "video = \"none\"");
-    let text = fs::read_to_string(&path).expect("just written");
-    let text = text.replace("frame_rate_hz = 50.0", "frame_rate_hz = 20.0");
-    fs::write(&path, text.replace("real_time = false", "real_time = true")).expect("a config");
-    path
-}
-
 #[test]
 fn an_experimenters_course_in_a_browser() {
     if std::env::var_os("MIMICD_LONG").is_none() {
@@ -56,7 +46,7 @@ fn an_experimenters_course_in_a_browser() {
         [".deps/peers-venv/bin/playwright", ".deps/axe-core/axe.min.js", "/usr/bin/chromium", ".deps/rat/rodent.xml"];
     let Some(found) = needs(wanted) else { return };
     let home = tempfile::tempdir().expect("a folder");
-    let daemon = Daemon::start(&light(home.path()), 1);
+    let daemon = Daemon::start(&config(home.path(), &unplugged(), ""), 1);
     let shots = std::env::var_os("MIMICD_SHOTS").map_or_else(|| home.path().join("shots"), PathBuf::from);
     let mut driver = Command::new(found[0].with_file_name("python"));
     driver.arg(own("tests/peers/drive_panel.py").expect("the harness is there"));

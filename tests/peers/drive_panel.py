@@ -188,14 +188,10 @@ def recordings(drive):
     # The list is made anew with each look, and a quick export is over before a driver has seen it go on: the page itself takes note.
     page.evaluate("""window.chips = []; new MutationObserver(() => document.querySelectorAll('#recordings .chip').forEach((chip) =>
         chips.at(-1) !== chip.textContent && chips.push(chip.textContent))).observe(document.querySelector('#recordings'), { childList: true, subtree: true }); 0""")
-    began = time.monotonic()
     row.get_by_role("combobox").select_option("parquet")
     expect(row).to_contain_text(re.compile("\\d+ files in"), timeout=LONG)
     chips = page.evaluate("chips")
-    seconds = time.monotonic() - began
-    seen = any(re.fullmatch("export \\d+ %", chip) for chip in chips)
-    # A list that is looked at every second need not meet an export that is over before the next look.
-    assert (seen or seconds < 3) and chips[-1] == "verified", f"progress, then the verdict again: {chips}, {seconds} s"
+    assert any(re.fullmatch("export \\d+ %", chip) for chip in chips) and chips[-1] == "verified", f"progress, then the verdict again: {chips}"
     page.locator(".recordings").scroll_into_view_if_needed()
     drive.shot("recordings")
     drive.check("recordings")
@@ -238,7 +234,6 @@ def main():
         if options.page:
             folder = pathlib.Path(options.page)
             page.route(re.compile(r"/([a-z]+\.(js|css|svg))?$"), lambda route: route.fulfill(path=folder / (route.request.url.rsplit("/", 1)[1] or "index.html")))
-        page.set_default_timeout(LONG)
         drive = Drive(page, options.url, pathlib.Path(options.axe).read_text(), out)
         try:
             for act in (idle, arm, record, live, mark, unplugged, stop, recordings, sizes, disarm):

@@ -51,7 +51,7 @@ class KeypointNet(nn.Module):
     """(batch, 1, H, W) in [0, 1] -> (batch, maps, H/4, W/4) logits.
 
     Widths are for 1/4, 1/8, 1/16 and 1/32 of the input. A light network has separable blocks where the other has dense
-    ones, and none at 1/4 on the way down: a third less time for slightly blunter maps.
+    ones, and none at 1/4 on the way down: a third less time.
     """
 
     def __init__(self, maps, widths=(32, 48, 96, 128), light=False):

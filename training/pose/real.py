@@ -18,8 +18,8 @@ from PIL import Image
 import checkpoint
 import start
 import views
-from net import KeypointNet, Probability
-from train import PLACE_WEIGHT, TARGET_SD_CELLS, WIDTHS
+from net import Probability
+from train import PLACE_WEIGHT, TARGET_SD_CELLS, make_net
 
 SIDE = 192
 HELD_OUT_EVERY = 5
@@ -109,7 +109,7 @@ def main():
     images, points, names = read(options.data)
     held_out = list(range(0, len(images), HELD_OUT_EVERY))
     trained = [i for i in range(len(images)) if i % HELD_OUT_EVERY]
-    net, averaged = (KeypointNet(len(names), WIDTHS["keypoints"]).to(memory_format=torch.channels_last) for _ in range(2))
+    net, averaged = (make_net("keypoints", len(names)) for _ in range(2))
     start.load(net, options.start, batch(images, points, trained[:32])[0], head=False)
     averaged.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)

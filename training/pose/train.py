@@ -28,8 +28,9 @@ TARGET_SD_CELLS = 0.8
 PLACE_WEIGHT = 0.5
 
 
-def make_net(task):
-    return KeypointNet(MAPS[task], WIDTHS[task], light=task == "keypoints").to(memory_format=torch.channels_last)
+def make_net(task, maps=None):
+    """The task's network; with other keypoints when `maps` is given."""
+    return KeypointNet(maps or MAPS[task], WIDTHS[task], light=task == "keypoints").to(memory_format=torch.channels_last)
 
 
 def make_batch(task, sources, picks, random=None):

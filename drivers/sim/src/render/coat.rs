@@ -28,7 +28,8 @@ impl Default for CoatLook {
     }
 }
 
-/// Albedo of every vertex of the skin, 0..255; between them it runs evenly (vertices are some 3 mm apart, closer on the head).
+/// Albedo of every vertex of the skin, 0..255; between them it runs evenly (vertices are 2 mm apart on paws and head, 9 mm on the
+/// flanks).
 #[derive(Clone, Debug)]
 pub(crate) struct Coat {
     pub(crate) albedos: Vec<f32>,

@@ -153,10 +153,11 @@ impl Raster {
         let inverse = 1.0 / twice_area;
         let edge = |p: Seen, q: Seen| {
             let (dx, dy) = ((q.x - p.x) * inverse, (q.y - p.y) * inverse);
-            Edge::new([-dy, dx], dx * (y0 as f32 - p.y) + dy * p.x)
+            Edge { step: [-dy, dx], value: dx * (y0 as f32 - p.y) + dy * p.x }
         };
         let (mut eb, mut ec) = (edge(c, a), edge(a, b));
-        let mut ea = Edge::new([-eb.step[0] - ec.step[0], -eb.step[1] - ec.step[1]], 1.0 - eb.value - ec.value);
+        let mut ea =
+            Edge { step: [-eb.step[0] - ec.step[0], -eb.step[1] - ec.step[1]], value: 1.0 - eb.value - ec.value };
         let at = [a.near * DEPTH_SCALE, a.shade];
         let along_b = [b.near * DEPTH_SCALE - at[0], b.shade - at[1]];
         let along_c = [c.near * DEPTH_SCALE - at[0], c.shade - at[1]];
@@ -207,24 +208,17 @@ impl Raster {
 struct Edge {
     /// Change a sample to the right, and a sample down.
     step: [f32; 2],
-    /// One over the change to the right.
-    inverse: f32,
     /// Weight at the present row's column 0.
     value: f32,
 }
 
 impl Edge {
-    #[inline(always)]
-    fn new(step: [f32; 2], value: f32) -> Self {
-        Self { step, inverse: 1.0 / step[0], value }
-    }
-
     /// Narrows a span of columns to where the weight is not negative; neighbours overlap by a hair so that no sample
     /// between two triangles is missed.
     #[inline(always)]
     fn narrow(&self, low: &mut f32, high: &mut f32) {
         const HAIR: f32 = 1e-3;
-        let zero = -self.value * self.inverse;
+        let zero = -self.value / self.step[0];
         if self.step[0] > 1e-9 {
             *low = low.max(zero - HAIR);
         } else if self.step[0] < -1e-9 {
