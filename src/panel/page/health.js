@@ -164,12 +164,18 @@ export class Recordings {
   constructor(table, say) {
     this.table = table;
     this.say = say;
+    this.list = [];
+  }
+
+  show(list) {
+    this.list = list;
+    rows(this.table, list.map((recording) => this.line(recording)), "no recordings yet");
   }
 
   async refresh() {
     try {
       const list = await get("/api/v1/recordings");
-      rows(this.table, list.map((recording) => this.line(recording)), "no recordings yet");
+      this.show(list);
       // A recording that was just sealed may still be told as running: without another look its buttons would stay dead.
       clearTimeout(this.again);
       const isWritten = (recording) => recording.status === "recording";
@@ -227,7 +233,9 @@ export class Recordings {
 
   async act(name, action) {
     try {
-      await post(`/api/v1/recordings/${encodeURIComponent(name)}/${action}`, {});
+      // The job as it was taken up is shown by itself: a quick one is over before the list is asked for again.
+      const job = await post(`/api/v1/recordings/${encodeURIComponent(name)}/${action}`, {});
+      this.show(this.list.map((recording) => (recording.name === name ? { ...recording, job } : recording)));
     } catch (error) {
       this.say(error.message, "bad");
     }
