@@ -1,4 +1,4 @@
-"""Writes a trained checkpoint as ONNX (opset 17, dynamic batch) and checks it against PyTorch.
+"""Writes a trained checkpoint as ONNX (opset 12, dynamic batch) and checks it against PyTorch.
 
     python export.py keypoints --work DIR --out models/pose-twin/keypoints.onnx
 """
@@ -32,7 +32,7 @@ def main():
         graph,
         example,
         str(options.out),
-        opset_version=17,
+        opset_version=12,
         input_names=["image"],
         output_names=["heatmaps"],
         dynamic_axes={"image": {0: "views"}, "heatmaps": {0: "views"}},

@@ -84,7 +84,7 @@ def export(net, path, example):
         graph,
         example,
         str(path),
-        opset_version=17,
+        opset_version=12,
         input_names=["image"],
         output_names=["heatmaps"],
         dynamic_axes={"image": {0: "views"}, "heatmaps": {0: "views"}},
