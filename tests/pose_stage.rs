@@ -97,6 +97,33 @@ fn an_input_that_is_not_a_number_gives_no_keypoint_and_says_so() {
     }
 }
 
+/// Views that were looked at before the others came, one of them twice, one of them blind, one in a frame that was then
+/// replaced.
+#[test]
+fn looking_early_changes_nothing() {
+    let Some(mut twin) = TwinViews::new(UNSEEN_SEED) else { return };
+    for model in MODELS {
+        let (mut early, mut early_out) = following(&mut twin, model);
+        let (mut plain, mut plain_out) = following(&mut twin, model);
+        assert!(early.look_early(4, &twin.frames[4]));
+        twin.draw(Span::from_millis(200));
+        twin.frames.iter_mut().for_each(|frame| frame.counter += 1);
+        twin.frames[1].pixels.fill(255);
+        for (view, is_new) in [(0, true), (3, true), (3, false), (1, true)] {
+            assert_eq!(early.look_early(view, &twin.frames[view]), is_new, "{model}, view {view}");
+        }
+        for at in [200, 220] {
+            let views = twin.frames.iter().map(Some).collect::<Views<'_>>();
+            early.estimate(&views, &mut early_out);
+            plain.estimate(&views, &mut plain_out);
+            // As text: what was not seen is not a number, which equals nothing.
+            assert_eq!(format!("{early_out:?}"), format!("{plain_out:?}"), "{model} at {at} ms");
+            twin.draw(Span::from_millis(at + 20));
+        }
+        assert!(plain_out.views[0].crop.width_px > 0.0 && plain_out.state == TrackState::Tracking, "{model}");
+    }
+}
+
 #[test]
 fn a_saturated_a_dark_and_a_damaged_view_are_left_out() {
     let Some(mut twin) = TwinViews::new(UNSEEN_SEED) else { return };

@@ -182,7 +182,19 @@ impl ClosedLoop {
         }
         self.set = set;
         self.set.clear();
+        self.look_early();
         any
+    }
+
+    /// Uses the wait for a set's other cameras to look at the frames that are there, until something new has come.
+    fn look_early(&mut self) {
+        let Some(set) = self.gatherer.waiting() else { return };
+        for (view, frame) in set.frames.iter().enumerate() {
+            let Some(frame) = frame else { continue };
+            if self.stages.pose.look_early(view, frame) && self.queues.frames.iter().any(|ring| !ring.is_empty()) {
+                return;
+            }
+        }
     }
 
     fn obey(&mut self, now: HostTime) {
@@ -245,6 +257,7 @@ impl ClosedLoop {
         }
         self.ladder.act(self.clock.now());
         self.shared.counters.add(Cause::ActionRefused, acted.refused);
+        self.show.reproject(&self.pose);
         self.record(set, at);
         self.show.publish(&self.shared, set, at, &self.pose, &self.body, &self.step, &mut self.ladder, &acted);
         self.ladder.end(self.clock.now());
@@ -261,7 +274,6 @@ impl ClosedLoop {
         self.stages.pose.estimate(&views[..cameras], &mut self.pose);
         self.pose.integrity |= set.integrity & Integrity::UNPROVED_MATCH;
         self.shared.counters.add(Cause::PoseNotFinite, u64::from(self.pose.integrity.contains(Integrity::NOT_FINITE)));
-        self.show.reproject(&self.pose);
     }
 
     fn imitate(&mut self, at: BoardTime) {

@@ -45,6 +45,20 @@ impl Middle {
     }
 }
 
+/// What a frame's crop was found to be before its set was complete.
+#[derive(Clone, Copy)]
+struct Early {
+    counter: u64,
+    arrival: HostTime,
+    crop: Option<CropBox>,
+}
+
+impl Early {
+    fn is_of(&self, frame: &Frame) -> bool {
+        (self.counter, self.arrival) == (frame.counter, frame.arrival)
+    }
+}
+
 /// Views to 3D keypoints. After [`PoseStage::load`], [`PoseStage::estimate`] allocates nothing outside ONNX Runtime.
 pub struct PoseStage {
     manifest: Manifest,
@@ -55,6 +69,7 @@ pub struct PoseStage {
     refiner: Option<Refiner>,
     tracker: Tracker,
     crops: Vec<Option<CropBox>>,
+    early: Vec<Option<Early>>,
     poisoned: bool,
     clock: Option<fn() -> HostTime>,
 }
@@ -95,7 +110,7 @@ impl PoseStage {
             confidence_min: config.confidence_min,
             ..TriangulationOptions::default()
         };
-        let crops = vec![None; cameras.len()];
+        let (crops, early) = (vec![None; cameras.len()], vec![None; cameras.len()]);
         Ok(Self {
             manifest,
             cameras,
@@ -105,6 +120,7 @@ impl PoseStage {
             refiner,
             tracker: Tracker::default(),
             crops,
+            early,
             poisoned: false,
             clock: None,
         })
@@ -150,6 +166,19 @@ impl PoseStage {
     /// Forgets where the animal was.
     pub fn reset(&mut self) {
         self.tracker = Tracker::default();
+        self.early.fill(None);
+    }
+
+    /// Cuts a view's crop while other views of its set are still on their way; whether there was anything to do. The next
+    /// [`PoseStage::estimate`] gives what it would have given without, sooner.
+    pub fn look_early(&mut self, view: usize, frame: &Frame) -> bool {
+        if self.early[view].is_some_and(|early| early.is_of(frame)) {
+            return false;
+        }
+        let Some(centre) = self.tracker.predicted_m() else { return false };
+        let crop = self.look(view, Some(frame), &centre);
+        self.early[view] = Some(Early { counter: frame.counter, arrival: frame.arrival, crop });
+        true
     }
 
     /// Estimates the pose of one frame set; `views[i]` is camera `i`'s frame, `None` when it is missing.
@@ -159,7 +188,10 @@ impl PoseStage {
         out.clear(self.manifest.keypoints.len(), self.cameras.len());
         let predicted = match self.tracker.predicted_m() {
             Some(centre) => Some(centre),
-            None => self.search(views, out),
+            None => {
+                self.early.fill(None);
+                self.search(views, out)
+            }
         };
         let Some(centre) = predicted else {
             out.integrity |= Integrity::PARTIAL;
@@ -218,17 +250,24 @@ impl PoseStage {
 
     /// Chooses each view's crop around the animal's expected centre.
     fn aim(&mut self, views: &[Option<&Frame>], centre: &Vector3<f64>) {
-        for (view, camera) in self.cameras.iter().enumerate() {
-            self.crops[view] = usable(views.get(view).copied().flatten(), camera).and_then(|frame| {
-                let pixel = camera.project(centre)?;
-                let side_px = self.manifest.crop.width_m * camera.focal_px() / camera.depth_m(centre);
-                let crop = CropBox::square([pixel.x, pixel.y], side_px);
-                (camera.sees(&pixel) && self.fine.look(view, frame, &crop)).then_some(crop)
-            });
+        for view in 0..self.cameras.len() {
+            let frame = views.get(view).copied().flatten();
+            let early = self.early[view].take().filter(|early| frame.is_some_and(|frame| early.is_of(frame)));
+            self.crops[view] = early.map_or_else(|| self.look(view, frame, centre), |early| early.crop);
             if self.crops[view].is_none() {
                 self.fine.cover(view);
             }
         }
+    }
+
+    /// Cuts one view's crop; `None` where there is nothing to see.
+    fn look(&mut self, view: usize, frame: Option<&Frame>, centre: &Vector3<f64>) -> Option<CropBox> {
+        let camera = &self.cameras[view];
+        let frame = usable(frame, camera)?;
+        let pixel = camera.project(centre)?;
+        let side_px = self.manifest.crop.width_m * camera.focal_px() / camera.depth_m(centre);
+        let crop = CropBox::square([pixel.x, pixel.y], side_px);
+        (camera.sees(&pixel) && self.fine.look(view, frame, &crop)).then_some(crop)
     }
 
     /// Runs the network and reads the peaks into `out.views`; `false` when the network failed.

@@ -160,6 +160,11 @@ impl Gatherer {
         true
     }
 
+    /// The set that will be handed out next, as far as it has come; `None` when none has begun.
+    pub fn waiting(&self) -> Option<&FrameSet> {
+        self.open.iter().filter(|set| set.in_use).min_by_key(|set| set.trigger)
+    }
+
     /// When an open set's time will be up; the loop sleeps no longer than that.
     pub fn deadline(&self) -> Option<HostTime> {
         self.open.iter().filter(|set| set.in_use).map(|set| set.first_arrival + self.wait).min()
