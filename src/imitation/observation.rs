@@ -23,6 +23,55 @@ struct Outlook {
     /// `future_frames x bodies`, world, metres.
     bodies_m: Vec<Vec3>,
     scratch: MjData<Arc<MjModel>>,
+    known: Vec<Known>,
+    oldest: usize,
+}
+
+/// A posture that was looked at before. The same instants come up again and again, a frame nearer each time: steps of half
+/// a frame take turns between two rows of them.
+struct Known {
+    qpos: Qpos,
+    bodies_m: Vec<Vec3>,
+}
+
+impl Known {
+    const GENERATIONS: usize = 2;
+
+    /// No posture: nothing equals it.
+    fn none(bodies: usize) -> Self {
+        Self { qpos: [f64::NAN; QPOS_LEN], bodies_m: vec![[0.0; 3]; bodies] }
+    }
+}
+
+impl Outlook {
+    fn new(rat: &RatModel, frames: usize, bodies: usize) -> Self {
+        Self {
+            qpos: vec![[0.0; QPOS_LEN]; frames],
+            seen: vec![false; frames],
+            bodies_m: vec![[0.0; 3]; frames * bodies],
+            scratch: rat.make_data(),
+            known: (0..Known::GENERATIONS * frames).map(|_| Known::none(bodies)).collect(),
+            oldest: 0,
+        }
+    }
+
+    /// Where `bodies` are in the posture of `frame`.
+    fn place_bodies(&mut self, frame: usize, bodies: &[usize]) {
+        let posture = &self.qpos[frame];
+        let at = self.known.iter().position(|known| known.qpos == *posture).unwrap_or_else(|| {
+            self.scratch.qpos_mut().copy_from_slice(posture);
+            self.scratch.kinematics();
+            let at = self.oldest;
+            self.oldest = (at + 1) % self.known.len();
+            self.known[at].qpos = *posture;
+            for (place, &id) in self.known[at].bodies_m.iter_mut().zip(bodies) {
+                *place = self.scratch.xpos()[id];
+            }
+            at
+        });
+        let row = frame * bodies.len()..(frame + 1) * bodies.len();
+        self.bodies_m[row].copy_from_slice(&self.known[at].bodies_m);
+    }
 }
 
 /// Fills observations in the manifest's layout.
@@ -57,12 +106,7 @@ impl Observer {
             reason: "the body has no torso; expected the dm_control rat".to_owned(),
         })?;
         let frames = spec.future_frames;
-        let outlook = Outlook {
-            qpos: vec![[0.0; QPOS_LEN]; frames],
-            seen: vec![false; frames],
-            bodies_m: vec![[0.0; 3]; frames * bodies.len()],
-            scratch: rat.make_data(),
-        };
+        let outlook = Outlook::new(rat, frames, bodies.len());
         let sizes = Sizes { frames, bodies: bodies.len(), appendages: appendages.len(), latent };
         let length = spec.fields.iter().map(|&field| sizes.of(field)).sum();
         Ok(Self {
@@ -89,19 +133,12 @@ impl Observer {
 
     /// Looks up the reference ahead of `now` and where its bodies are.
     pub(super) fn look_ahead(&mut self, window: &ReferenceWindow, now: BoardTime) {
-        let Outlook { qpos, seen, bodies_m, scratch } = &mut self.outlook;
         let mut at = now;
-        for (frame, posture) in qpos.iter_mut().enumerate() {
+        for frame in 0..self.outlook.qpos.len() {
             at += self.spacing;
-            seen[frame] = window.sample(at, posture);
-            if self.bodies.is_empty() {
-                continue;
-            }
-            scratch.qpos_mut().copy_from_slice(posture);
-            scratch.kinematics();
-            let row = &mut bodies_m[frame * self.bodies.len()..(frame + 1) * self.bodies.len()];
-            for (place, &id) in row.iter_mut().zip(&self.bodies) {
-                *place = scratch.xpos()[id];
+            self.outlook.seen[frame] = window.sample(at, &mut self.outlook.qpos[frame]);
+            if !self.bodies.is_empty() {
+                self.outlook.place_bodies(frame, &self.bodies);
             }
         }
     }

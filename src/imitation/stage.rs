@@ -180,6 +180,7 @@ impl ImitationStage {
     /// Forgets the reference and the past; the next posture starts anew. Resets stay counted.
     pub fn restart(&mut self) {
         self.window.clear();
+        self.tail.restart();
         self.state = State { resets: self.state.resets, ..IDLE };
     }
 

@@ -14,8 +14,10 @@ use super::reference::Qpos;
 
 /// Least height of a tail vertebra's centre: a little more than the tail's half-width.
 const CLEARANCE_M: f64 = 0.006;
-/// Halvings of the search: the lift is found to 1/65,536 of the joints' range, so it moves without steps.
-const HALVINGS: usize = 16;
+/// What the lift may leave beyond that height: the lift moves without steps that anybody could see.
+const CLEARANCE_SLACK_M: f64 = 10e-6;
+/// Trials at most: as many halvings would find the lift to 1/65,536 of the joints' range.
+const TRIALS: usize = 16;
 
 /// Lifts the tail of reference postures.
 pub(super) struct TailLift {
@@ -23,6 +25,8 @@ pub(super) struct TailLift {
     vertebrae: Vec<usize>,
     /// Index in `qpos` and upper limit of each extender.
     extenders: Vec<(usize, f64)>,
+    /// The latest lift: the next is near it.
+    latest: f64,
 }
 
 impl TailLift {
@@ -35,25 +39,54 @@ impl TailLift {
             .filter(|joint| of_tail(&joint.name) && joint.name.ends_with("_extend"))
             .filter_map(|joint| joint.limits_rad.map(|[_, upper]| (joint.qpos, upper)))
             .collect();
-        Self { scratch: rat.make_data(), vertebrae, extenders }
+        Self { scratch: rat.make_data(), vertebrae, extenders, latest: 0.0 }
+    }
+
+    /// Forgets the latest lift.
+    pub(super) fn restart(&mut self) {
+        self.latest = 0.0;
     }
 
     /// Lifts the tail of `qpos` where it is too low; gives the fraction, 0 (untouched) to 1 (all the way up).
     pub(super) fn apply(&mut self, qpos: &mut Qpos) -> f64 {
-        if self.clearance_m(qpos, 0.0) >= CLEARANCE_M {
+        let lift = self.least_lift(qpos, self.latest);
+        self.latest = lift;
+        for &(index, upper) in &self.extenders {
+            qpos[index] += lift * (upper - qpos[index]);
+        }
+        lift
+    }
+
+    /// The least lift that clears the floor, or 1 where none does. By false position with the Illinois rule (Dowell and
+    /// Jarratt 1971), beginning with `guess`: some three trials.
+    fn least_lift(&mut self, qpos: &Qpos, guess: f64) -> f64 {
+        let half_slack = 0.5 * CLEARANCE_SLACK_M;
+        let mut over_m = |lift| self.clearance_m(qpos, lift) - CLEARANCE_M - half_slack;
+        let (mut low, mut below) = (0.0, over_m(0.0));
+        if below >= -half_slack {
             return 0.0;
         }
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..HALVINGS {
-            let middle = 0.5 * (low + high);
-            if self.clearance_m(qpos, middle) >= CLEARANCE_M {
-                high = middle;
-            } else {
-                low = middle;
+        // Not known to clear the floor until it was tried.
+        let (mut high, mut above) = (1.0, None);
+        let mut trial = if guess > 0.0 { guess } else { high };
+        let mut was_over = None;
+        for _ in 0..TRIALS {
+            let over = over_m(trial);
+            if over.abs() <= half_slack {
+                return trial;
             }
-        }
-        for &(index, upper) in &self.extenders {
-            qpos[index] += high * (upper - qpos[index]);
+            let again = was_over == Some(over > 0.0);
+            if over > 0.0 {
+                (high, above) = (trial, Some(over));
+                below *= if again { 0.5 } else { 1.0 };
+            } else if trial >= high {
+                return high;
+            } else {
+                (low, below) = (trial, over);
+                above = above.map(|above| above * if again { 0.5 } else { 1.0 });
+            }
+            was_over = Some(over > 0.0);
+            trial = above.map_or(high, |above| low + (high - low) * below / (below - above));
         }
         high
     }
