@@ -13,6 +13,7 @@ use super::manifest::{Egocentric, Field, ObservationSpec};
 use super::physics::VirtualRat;
 use super::reference::{Qpos, ReferenceWindow};
 use super::rotation::{Quat, Vec3, conjugate, minus, multiply, normalised, positive, rotate};
+use crate::body::Skeleton;
 
 const HINGES: usize = QPOS_LEN - 7;
 
@@ -22,56 +23,7 @@ struct Outlook {
     seen: Vec<bool>,
     /// `future_frames x bodies`, world, metres.
     bodies_m: Vec<Vec3>,
-    scratch: MjData<Arc<MjModel>>,
-    known: Vec<Known>,
-    oldest: usize,
-}
-
-/// A posture that was looked at before. The same instants come up again and again, a frame nearer each time: steps of half
-/// a frame take turns between two rows of them.
-struct Known {
-    qpos: Qpos,
-    bodies_m: Vec<Vec3>,
-}
-
-impl Known {
-    const GENERATIONS: usize = 2;
-
-    /// No posture: nothing equals it.
-    fn none(bodies: usize) -> Self {
-        Self { qpos: [f64::NAN; QPOS_LEN], bodies_m: vec![[0.0; 3]; bodies] }
-    }
-}
-
-impl Outlook {
-    fn new(rat: &RatModel, frames: usize, bodies: usize) -> Self {
-        Self {
-            qpos: vec![[0.0; QPOS_LEN]; frames],
-            seen: vec![false; frames],
-            bodies_m: vec![[0.0; 3]; frames * bodies],
-            scratch: rat.make_data(),
-            known: (0..Known::GENERATIONS * frames).map(|_| Known::none(bodies)).collect(),
-            oldest: 0,
-        }
-    }
-
-    /// Where `bodies` are in the posture of `frame`.
-    fn place_bodies(&mut self, frame: usize, bodies: &[usize]) {
-        let posture = &self.qpos[frame];
-        let at = self.known.iter().position(|known| known.qpos == *posture).unwrap_or_else(|| {
-            self.scratch.qpos_mut().copy_from_slice(posture);
-            self.scratch.kinematics();
-            let at = self.oldest;
-            self.oldest = (at + 1) % self.known.len();
-            self.known[at].qpos = *posture;
-            for (place, &id) in self.known[at].bodies_m.iter_mut().zip(bodies) {
-                *place = self.scratch.xpos()[id];
-            }
-            at
-        });
-        let row = frame * bodies.len()..(frame + 1) * bodies.len();
-        self.bodies_m[row].copy_from_slice(&self.known[at].bodies_m);
-    }
+    skeleton: Skeleton,
 }
 
 /// Fills observations in the manifest's layout.
@@ -106,7 +58,12 @@ impl Observer {
             reason: "the body has no torso; expected the dm_control rat".to_owned(),
         })?;
         let frames = spec.future_frames;
-        let outlook = Outlook::new(rat, frames, bodies.len());
+        let outlook = Outlook {
+            qpos: vec![[0.0; QPOS_LEN]; frames],
+            seen: vec![false; frames],
+            bodies_m: vec![[0.0; 3]; frames * bodies.len()],
+            skeleton: Skeleton::new(rat),
+        };
         let sizes = Sizes { frames, bodies: bodies.len(), appendages: appendages.len(), latent };
         let length = spec.fields.iter().map(|&field| sizes.of(field)).sum();
         Ok(Self {
@@ -133,12 +90,18 @@ impl Observer {
 
     /// Looks up the reference ahead of `now` and where its bodies are.
     pub(super) fn look_ahead(&mut self, window: &ReferenceWindow, now: BoardTime) {
+        let Outlook { qpos, seen, bodies_m, skeleton } = &mut self.outlook;
         let mut at = now;
-        for frame in 0..self.outlook.qpos.len() {
+        for (frame, posture) in qpos.iter_mut().enumerate() {
             at += self.spacing;
-            self.outlook.seen[frame] = window.sample(at, &mut self.outlook.qpos[frame]);
-            if !self.bodies.is_empty() {
-                self.outlook.place_bodies(frame, &self.bodies);
+            seen[frame] = window.sample(at, posture);
+            if self.bodies.is_empty() {
+                continue;
+            }
+            let places_m = skeleton.place(posture);
+            let row = &mut bodies_m[frame * self.bodies.len()..(frame + 1) * self.bodies.len()];
+            for (place, &id) in row.iter_mut().zip(&self.bodies) {
+                *place = places_m[id];
             }
         }
     }

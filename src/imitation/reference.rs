@@ -4,7 +4,7 @@
 //! the shorter arc); beyond the newest one it is extrapolated, no farther than the horizon: by the learned forecaster
 //! where there is one and it has seen enough, else at constant velocity.
 
-use mimicd_device::{BoardTime, Span};
+use mimicd_device::{BoardTime, HostTime, Span};
 use mimicd_rat::{QPOS_LEN, QVEL_LEN};
 
 use super::forecast::{Forecaster, PAST, SPACING};
@@ -54,8 +54,9 @@ impl ReferenceWindow {
         self.forecast = false;
     }
 
-    /// Adds the posture at `at`; the caller keeps instants rising.
-    pub(super) fn push(&mut self, at: BoardTime, qpos: &Qpos) {
+    /// Adds the posture at `at`; the caller keeps instants rising. Gives the time inside the forecaster's network, zero
+    /// without a clock.
+    pub(super) fn push(&mut self, at: BoardTime, qpos: &Qpos, now: Option<fn() -> HostTime>) -> Span {
         let mut posture = Posture { at, qpos: *qpos };
         let root = normalised([qpos[3], qpos[4], qpos[5], qpos[6]]);
         posture.qpos[3..7].copy_from_slice(&root);
@@ -66,7 +67,9 @@ impl ReferenceWindow {
             self.first = (self.first + 1) % FRAMES;
         }
         self.velocity = self.measure_velocity();
-        self.forecast = self.predict();
+        let spent;
+        (self.forecast, spent) = self.predict(now);
+        spent
     }
 
     /// Instant of the newest posture.
@@ -125,9 +128,10 @@ impl ReferenceWindow {
         velocity
     }
 
-    /// Runs the forecaster on the last frames; false where there is none or the past is too short or has a gap.
-    fn predict(&mut self) -> bool {
-        let Some(mut forecaster) = self.forecaster.take() else { return false };
+    /// Runs the forecaster on the last frames; false where there is none or the past is too short or has a gap. And the time
+    /// inside its network.
+    fn predict(&mut self, now: Option<fn() -> HostTime>) -> (bool, Span) {
+        let Some(mut forecaster) = self.forecaster.take() else { return (false, Span::ZERO) };
         let last = self.ring.len() - 1;
         let newest = self.get(last).at;
         let reach = Span::from_nanos(SPACING.nanos() * PAST as i64);
@@ -148,9 +152,11 @@ impl ReferenceWindow {
                 before = after;
             }
         }
+        let started = now.map(|now| now());
         let predicted = whole && forecaster.run();
+        let spent = started.zip(now).map_or(Span::ZERO, |(started, now)| now() - started);
         self.forecaster = Some(forecaster);
-        predicted
+        (predicted, spent)
     }
 
     fn extrapolate(&self, from: &Posture, after: Span, out: &mut Qpos) {
@@ -214,7 +220,7 @@ mod tests {
     fn moving() -> ReferenceWindow {
         let mut window = ReferenceWindow::new(Span::from_millis(100), vec![Some([-1.0, 1.0]); 67], None);
         for frame in 0..200_i64 {
-            window.push(BoardTime::ZERO + Span::from_millis(20 * frame), &posture(0.01 * frame as f64));
+            window.push(BoardTime::ZERO + Span::from_millis(20 * frame), &posture(0.01 * frame as f64), None);
         }
         window
     }
@@ -237,7 +243,7 @@ mod tests {
     fn a_gap_leaves_no_velocity() {
         let mut window = moving();
         let later = window.newest().unwrap() + Span::from_millis(500);
-        window.push(later, &posture(9.0));
+        window.push(later, &posture(9.0), None);
         let mut out = [0.0; QPOS_LEN];
         window.sample(later + Span::from_millis(100), &mut out);
         assert!((out[0] - 9.0).abs() < 1e-12);

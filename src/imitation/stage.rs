@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use mimicd_device::{BoardTime, HostTime, Integrity, Span};
 use mimicd_rat::{Actuators, QPOS_LEN, QVEL_LEN, RatModel, RatOptions};
-use mujoco_rs::wrappers::mj_data::MjData;
-use mujoco_rs::wrappers::mj_model::MjModel;
 
 use super::ImitationError;
 use super::forecast::Forecaster;
@@ -20,7 +18,7 @@ use super::resample::Resampler;
 use super::step::ImitationStep;
 use super::tail::TailLift;
 use super::tracking::{PARTS, measure, part_ids};
-use crate::body::{BodyFlags, BodyState};
+use crate::body::{BodyFlags, BodyState, Skeleton};
 use crate::config::{BodyConfig, ImitationConfig, LookAhead};
 
 /// The virtual rat, its policy and its reference.
@@ -34,7 +32,7 @@ pub struct ImitationStage {
     tail: TailLift,
     virtual_rat: VirtualRat,
     /// Kinematics of the reference at the instant of comparison.
-    reference: MjData<Arc<MjModel>>,
+    reference: Skeleton,
     parts: [usize; PARTS.len()],
     timing: Timing,
     latent_noise: LatentNoise,
@@ -125,7 +123,7 @@ impl ImitationStage {
             window: ReferenceWindow::new(observer.horizon().max(Span::from_millis(20)), limits, forecaster),
             tail: TailLift::new(&rat),
             virtual_rat: VirtualRat::new(&rat, manifest.substeps(), config.assist_weights)?,
-            reference: rat.make_data(),
+            reference: Skeleton::new(&rat),
             parts: part_ids(&rat)?,
             latent_noise: LatentNoise { gain: config.latent_noise, ..LatentNoise::default() },
             now: None,
@@ -255,7 +253,7 @@ impl ImitationStage {
         }
         let mut lifted = *posture;
         self.state.tail_lift = self.tail.apply(&mut lifted) as f32;
-        self.window.push(at, &lifted);
+        out.inference = out.inference + self.window.push(at, &lifted, self.now);
     }
 
     /// Runs control steps until the virtual rat has reached `target`.
@@ -283,7 +281,11 @@ impl ImitationStage {
         }
         if let Some(resampler) = self.resampler.as_mut().filter(|_| out.control_steps > 0) {
             let (observation, _) = self.policy.observation_mut();
+            let started = self.now.map(|now| now());
             out.latent_variability = resampler.run(observation, &out.signals, &mut out.action_variability)?;
+            if let (Some(started), Some(now)) = (started, self.now) {
+                out.inference = out.inference + (now() - started);
+            }
         }
         Ok(())
     }
@@ -338,10 +340,14 @@ impl ImitationStage {
     /// Measures the distance to the reference at `at`.
     fn compare(&mut self, at: BoardTime, out: &mut ImitationStep) {
         self.window.sample(at, &mut out.reference_qpos);
-        self.reference.qpos_mut().copy_from_slice(&out.reference_qpos);
-        self.reference.kinematics();
         let data = self.virtual_rat.data();
-        out.error = measure(data.qpos(), data.xpos(), &out.reference_qpos, self.reference.xpos(), &self.parts);
+        out.error = measure(
+            data.qpos(),
+            data.xpos(),
+            &out.reference_qpos,
+            self.reference.place(&out.reference_qpos),
+            &self.parts,
+        );
     }
 
     fn describe(&self, at: BoardTime, out: &mut ImitationStep) {

@@ -47,7 +47,7 @@ pub struct ImitationStep {
     pub tail_lift: f32,
     /// What is wrong with this row.
     pub integrity: Integrity,
-    /// Time inside the network; zero in a run without a clock.
+    /// Time inside the networks: policy, forecaster and resampler; zero in a run without a clock.
     pub inference: Span,
     /// Time inside the physics; zero in a run without a clock.
     pub physics: Span,

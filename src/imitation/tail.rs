@@ -4,13 +4,10 @@
 //! contact then throws the virtual rat over. The tail's extenders are bent toward their upper limit, all by the same
 //! fraction and no more than is needed.
 
-use std::sync::Arc;
-
 use mimicd_rat::RatModel;
-use mujoco_rs::wrappers::mj_data::MjData;
-use mujoco_rs::wrappers::mj_model::MjModel;
 
 use super::reference::Qpos;
+use crate::body::Skeleton;
 
 /// Least height of a tail vertebra's centre: a little more than the tail's half-width.
 const CLEARANCE_M: f64 = 0.006;
@@ -21,7 +18,7 @@ const TRIALS: usize = 16;
 
 /// Lifts the tail of reference postures.
 pub(super) struct TailLift {
-    scratch: MjData<Arc<MjModel>>,
+    skeleton: Skeleton,
     vertebrae: Vec<usize>,
     /// Index in `qpos` and upper limit of each extender.
     extenders: Vec<(usize, f64)>,
@@ -39,7 +36,7 @@ impl TailLift {
             .filter(|joint| of_tail(&joint.name) && joint.name.ends_with("_extend"))
             .filter_map(|joint| joint.limits_rad.map(|[_, upper]| (joint.qpos, upper)))
             .collect();
-        Self { scratch: rat.make_data(), vertebrae, extenders, latest: 0.0 }
+        Self { skeleton: Skeleton::new(rat), vertebrae, extenders, latest: 0.0 }
     }
 
     /// Forgets the latest lift.
@@ -92,13 +89,11 @@ impl TailLift {
     }
 
     fn clearance_m(&mut self, qpos: &Qpos, lift: f64) -> f64 {
-        let trial = self.scratch.qpos_mut();
-        trial.copy_from_slice(qpos);
+        let mut trial = *qpos;
         for &(index, upper) in &self.extenders {
             trial[index] += lift * (upper - qpos[index]);
         }
-        self.scratch.kinematics();
-        let positions = self.scratch.xpos();
+        let positions = self.skeleton.place(&trial);
         self.vertebrae.iter().map(|&id| positions[id][2]).fold(f64::INFINITY, f64::min)
     }
 }

@@ -192,8 +192,8 @@ fn published_layouts_turn_vectors_the_other_way_round() {
     let mut ahead = posture;
     ahead[1] += 0.1;
     let mut window = ReferenceWindow::new(Span::from_millis(100), vec![None; 67], None);
-    window.push(BoardTime::ZERO, &ahead);
-    window.push(BoardTime::ZERO + Span::from_millis(200), &ahead);
+    window.push(BoardTime::ZERO, &ahead, None);
+    window.push(BoardTime::ZERO + Span::from_millis(200), &ahead, None);
     let mut rat = VirtualRat::new(stage.rat(), 5, 0.0).unwrap();
     rat.reset(&posture, &[0.0; 73]);
     let look = |egocentric: Egocentric| {

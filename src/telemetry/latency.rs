@@ -19,7 +19,7 @@ pub enum Stage {
     Body,
     /// Imitation, without inference and physics.
     ImitationOverhead,
-    /// Policy network.
+    /// Networks of the imitation: policy, forecaster and resampler.
     PolicyInference,
     /// Physics.
     Physics,
