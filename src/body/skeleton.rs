@@ -1,6 +1,6 @@
 //! Where the rat's bodies are at given coordinates, for whoever needs no more than that.
 //!
-//! MuJoCo's own kinematics place geometries, sites and centres of mass as well, which takes some four times as long.
+//! MuJoCo's own kinematics place geometries, sites and centres of mass as well.
 
 use mimicd_rat::{QPOS_LEN, RatModel};
 

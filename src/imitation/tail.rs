@@ -55,7 +55,7 @@ impl TailLift {
     }
 
     /// The least lift that clears the floor, or 1 where none does. By false position with the Illinois rule (Dowell and
-    /// Jarratt 1971), beginning with `guess`: some three trials.
+    /// Jarratt 1971), beginning with `guess`.
     fn least_lift(&mut self, qpos: &Qpos, guess: f64) -> f64 {
         let half_slack = 0.5 * CLEARANCE_SLACK_M;
         let mut over_m = |lift| self.clearance_m(qpos, lift) - CLEARANCE_M - half_slack;

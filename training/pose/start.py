@@ -31,7 +31,9 @@ def load(net, path, images, head=True):
             hook.remove()
         offsets, convs = {}, iter(order)
         for weight, *bias in folded:
-            conv = next(convs)
+            conv = next(convs, None)
+            if conv is None:
+                raise ValueError(f"{path}: {len(folded)} convolutions, too many for this network's {len(order)}")
             if conv.groups > 1 and weight.shape[1] > 1:
                 weight, conv = _split(conv, weight), next(convs)
             if conv is net.head and not head:
@@ -41,11 +43,15 @@ def load(net, path, images, head=True):
                 conv.bias.copy_(bias[0])
             elif bias:
                 offsets[conv] = bias[0]
+        if next(convs, None) is not None:
+            raise ValueError(f"{path}: {len(folded)} convolutions, too few for this network's {len(order)}")
         _restore_statistics(net, offsets, images)
 
 
 def _middle(weight, size):
     """The middle `size` x `size` of kernels."""
+    if weight.shape[-1] < size:
+        raise ValueError(f"a kernel {weight.shape[-1]} wide, expected at least {size}")
     edge = (weight.shape[-1] - size) // 2
     return weight[..., edge : edge + size, edge : edge + size]
 
