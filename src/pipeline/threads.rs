@@ -21,6 +21,7 @@ use super::shared::Shared;
 use super::spike_worker::SpikeWorker;
 use crate::clock::host_now;
 use crate::stream::Doorbell;
+use crate::telemetry::memory;
 
 /// Name of the loop's thread.
 pub(super) const LOOP_THREAD: &str = "loop";
@@ -109,9 +110,7 @@ impl Threads {
             real_time_wanted: real_time,
             real_time_refused: AtomicU64::new(0),
         });
-        // What has been touched stays; what is only reserved (stacks, arenas) is not made real by locking it.
-        let lock = rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::ONFAULT;
-        if real_time && rustix::mm::mlockall(lock).is_err() {
+        if real_time && memory::lock().is_err() {
             running.real_time_refused.fetch_add(1, Ordering::Relaxed);
         }
         let mut threads = Self {
@@ -140,7 +139,7 @@ impl Threads {
 
     /// Threads and locks that the system refused real-time privileges for.
     pub fn real_time_refused(&self) -> u64 {
-        self.running.real_time_refused.load(Ordering::Relaxed)
+        self.running.real_time_refused.load(Ordering::Relaxed) + u64::from(memory::lock_is_lost())
     }
 
     /// Whether a thread has ended by itself, which only a panic does.

@@ -66,6 +66,9 @@ struct Lines {
     len: usize,
 }
 
+/// Rows of the image that are made at once, side by side: what is picked for a column then fills a vector.
+const ROWS: usize = 4;
+
 /// Frames up to this wide are resampled without allocating.
 const FRAME_WIDTH_MAX: usize = 8192;
 
@@ -104,6 +107,16 @@ impl LaneRange {
         self.take_chunk(rest);
     }
 
+    /// Takes those of the rows that count.
+    fn take_rows(&mut self, rows: &[[f32; ROWS]], counts: [bool; ROWS]) {
+        if counts == [true; ROWS] {
+            return self.take(rows.as_flattened());
+        }
+        for row in (0..ROWS).filter(|row| counts[*row]) {
+            rows.iter().for_each(|values| self.take_chunk(&values[row..=row]));
+        }
+    }
+
     #[inline(always)]
     fn take_chunk(&mut self, chunk: &[f32]) {
         for (lane, &value) in chunk.iter().enumerate() {
@@ -136,9 +149,12 @@ pub(super) struct Cropper {
     offset: Vec<f32>,
     /// What each output column inside the frame draws from the blended row, as many windows for each.
     columns: Vec<Window>,
-    row: Vec<f32>,
-    /// The part of the frame's rows that is looked at, blended into one, and [`WINDOW`] zeros.
-    source: Vec<f32>,
+    /// [`ROWS`] rows of the image, side by side.
+    rows: Vec<[f32; ROWS]>,
+    /// The part of the frame's rows that is looked at, blended into [`ROWS`] rows, one after the other.
+    blended: Vec<f32>,
+    /// The same side by side, and [`WINDOW`] more, which weigh nothing.
+    source: Vec<[f32; ROWS]>,
     mono16_shift: u32,
 }
 
@@ -155,7 +171,8 @@ impl Cropper {
             gain,
             offset,
             columns: Vec::with_capacity(spec.width_px as usize * TAPS_MAX),
-            row: vec![0.0; spec.width_px as usize],
+            rows: vec![[0.0; ROWS]; spec.width_px as usize],
+            blended: Vec::with_capacity(ROWS * FRAME_WIDTH_MAX),
             source: Vec::with_capacity(FRAME_WIDTH_MAX),
             mono16_shift: mono16_bits.saturating_sub(8),
         }
@@ -171,15 +188,19 @@ impl Cropper {
         let pixels = &frame.pixels[..];
         let stride = frame.geometry.width_px as usize;
         match frame.geometry.format {
-            PixelFormat::Mono8 => self.resample(frame, crop, image, |lines, first, row| match lines.len {
-                0 => {}
-                1..=2 => blend::<2>(pixels, stride, first, lines.all(), row),
-                3 => blend::<3>(pixels, stride, first, lines.all(), row),
-                4 => blend::<4>(pixels, stride, first, lines.all(), row),
-                5..=6 => blend::<6>(pixels, stride, first, lines.all(), row),
-                _ => blend::<LINES_MAX>(pixels, stride, first, lines.all(), row),
-            }),
+            PixelFormat::Mono8 => {
+                fetch(frame, crop);
+                self.resample(frame, crop, image, |lines, first, row| match lines.len {
+                    0 => row.fill(0.0),
+                    1..=2 => blend::<2>(pixels, stride, first, lines.all(), row),
+                    3 => blend::<3>(pixels, stride, first, lines.all(), row),
+                    4 => blend::<4>(pixels, stride, first, lines.all(), row),
+                    5..=6 => blend::<6>(pixels, stride, first, lines.all(), row),
+                    _ => blend::<LINES_MAX>(pixels, stride, first, lines.all(), row),
+                })
+            }
             PixelFormat::Yuyv => self.resample(frame, crop, image, |lines, first, row| {
+                row.fill(0.0);
                 for &(line, weight) in lines.all() {
                     let luma = pixels[2 * (line * stride + first)..].chunks_exact(2);
                     row.iter_mut().zip(luma).for_each(|(sum, pair)| *sum += weight * f32::from(pair[0]));
@@ -198,6 +219,7 @@ impl Cropper {
         let (pixels, stride) = (&frame.pixels[..], frame.geometry.width_px as usize);
         let unit = 1.0 / (1u32 << shift) as f32;
         self.resample(frame, crop, image, |lines, first, row| {
+            row.fill(0.0);
             for &(line, weight) in lines.all() {
                 let values = pixels[2 * (line * stride + first)..].chunks_exact(2);
                 row.iter_mut().zip(values).for_each(|(sum, pair)| {
@@ -217,6 +239,7 @@ impl Cropper {
             _ => f32::from(u16::from_le_bytes([pixels[2 * at], pixels[2 * at + 1]])),
         };
         self.resample(frame, crop, image, |lines, first, row| {
+            row.fill(0.0);
             for &(line, weight) in lines.all() {
                 for (sum, x) in row.iter_mut().zip(first..) {
                     let at = (line & !1) * stride + (x & !1);
@@ -227,8 +250,8 @@ impl Cropper {
         })
     }
 
-    /// Bilinear up to a reduction of 1.5; beyond it the mean of evenly spread samples. `blend(lines, first, row)` adds the
-    /// frame's lines from column `first` on, each times its weight, to a row of zeros.
+    /// Bilinear up to a reduction of 1.5; beyond it the mean of evenly spread samples. `blend(lines, first, row)` makes the
+    /// row the sum of the frame's lines from column `first` on, each times its weight.
     fn resample(
         &mut self,
         frame: &Frame,
@@ -236,16 +259,18 @@ impl Cropper {
         image: &mut [f32],
         blend: impl Fn(&Lines, usize, &mut [f32]),
     ) -> Brightness {
-        match windows_of(crop.width_px / self.width as f32) {
-            1 => self.resample_rows::<1>(frame, crop, image, blend),
-            2 => self.resample_rows::<2>(frame, crop, image, blend),
-            _ => self.resample_rows::<TAPS_MAX>(frame, crop, image, blend),
+        let step = crop.width_px / self.width as f32;
+        match (taps_of(step), windows_of(step)) {
+            (1, _) => self.resample_rows::<1, 2>(frame, crop, image, blend),
+            (_, 1) => self.resample_rows::<1, WINDOW>(frame, crop, image, blend),
+            (_, 2) => self.resample_rows::<2, WINDOW>(frame, crop, image, blend),
+            _ => self.resample_rows::<TAPS_MAX, WINDOW>(frame, crop, image, blend),
         }
     }
 
-    /// [`Cropper::resample`] with `WINDOWS` windows for a column. Rows are blended before columns are picked: the first
-    /// runs over neighbours and is vectorised, so that only the second looks pixels up one by one.
-    fn resample_rows<const WINDOWS: usize>(
+    /// [`Cropper::resample`] with `WINDOWS` windows of `PIXELS` pixels for a column. Rows are blended before columns are
+    /// picked, and picked side by side: the first runs over neighbours and the second over rows, so that both are vectorised.
+    fn resample_rows<const WINDOWS: usize, const PIXELS: usize>(
         &mut self,
         frame: &Frame,
         crop: &CropBox,
@@ -255,37 +280,37 @@ impl Cropper {
         let (frame_width, frame_height) = (frame.geometry.width_px as usize, frame.geometry.height_px as usize);
         let (step_x, step_y) = (crop.width_px / self.width as f32, crop.height_px / self.height as f32);
         let (inside, first) = self.place_columns(crop.left_px, step_x, frame_width);
-        let looked_at = self.source.len().saturating_sub(WINDOW);
         let mut range = LaneRange::new();
-        self.row.fill(0.0);
-        for out_y in 0..self.height {
-            self.source.fill(0.0);
-            let start = crop.top_px + out_y as f32 * step_y;
-            let mut lines = Lines::default();
-            let is_whole = each_window(start, step_y, frame_height, |window| lines.add(window));
-            blend(&lines, first, &mut self.source[..looked_at]);
-            let source = &self.source[..];
-            for (out, windows) in self.row[inside.clone()].iter_mut().zip(self.columns.as_chunks::<WINDOWS>().0) {
-                let mut sums = [0.0; WINDOW];
+        self.rows.fill([0.0; ROWS]);
+        for top in (0..self.height).step_by(ROWS) {
+            let mut is_whole = [false; ROWS];
+            let blended = self.blended.chunks_exact_mut(self.source.len() - WINDOW);
+            for ((out_y, blended), is_whole) in (top..self.height).zip(blended).zip(&mut is_whole) {
+                let start = crop.top_px + out_y as f32 * step_y;
+                let mut lines = Lines::default();
+                *is_whole = each_window(start, step_y, frame_height, |window| lines.add(window));
+                blend(&lines, first, blended);
+            }
+            self.interleave();
+            for (out, windows) in self.rows[inside.clone()].iter_mut().zip(self.columns.as_chunks::<WINDOWS>().0) {
+                let mut sums = [0.0; ROWS];
                 for window in windows {
-                    let Some(pixels) = source[window.first..].first_chunk::<WINDOW>() else { continue };
-                    for (sum, (pixel, weight)) in sums.iter_mut().zip(pixels.iter().zip(&window.weights)) {
-                        *sum += pixel * weight;
+                    let Some(pixels) = self.source[window.first..].first_chunk::<PIXELS>() else { continue };
+                    for (pixel, weight) in pixels.iter().zip(&window.weights) {
+                        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value * weight);
                     }
                 }
-                *out = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+                *out = sums;
             }
             // What lies outside the frame is black and says nothing about the camera.
-            if is_whole {
-                range.take(&self.row[inside.clone()]);
-            }
-            self.write_row(out_y, image);
+            range.take_rows(&self.rows[inside.clone()], is_whole);
+            self.write_rows(top, image);
         }
         range.brightness()
     }
 
     /// What each output column draws from, counted from the first source column, for the output columns that lie inside the
-    /// frame. Gives those output columns and the first source column, and sizes the blended row.
+    /// frame. Gives those output columns and the first source column, and sizes the blended rows.
     fn place_columns(&mut self, left_px: f32, step_x: f32, frame_width: usize) -> (Range<usize>, usize) {
         self.columns.clear();
         let start_of = |out_x: usize| left_px + out_x as f32 * step_x;
@@ -301,25 +326,36 @@ impl Cropper {
             });
         }
         self.columns.iter_mut().for_each(|window| window.first -= first);
-        let looked_at = if start < end { beyond - first + WINDOW } else { 0 };
-        self.source.resize(looked_at, 0.0);
-        (start..end, if start < end { first } else { 0 })
+        // Beside the frame nothing is picked, of one column.
+        let (first, looked_at) = if start < end { (first, beyond - first) } else { (0, 1) };
+        self.source.resize(looked_at + WINDOW, [0.0; ROWS]);
+        self.blended.resize(ROWS * looked_at, 0.0);
+        (start..end, first)
     }
 
-    fn write_row(&self, out_y: usize, image: &mut [f32]) {
+    /// Puts the blended rows side by side.
+    fn interleave(&mut self) {
+        let length = self.source.len() - WINDOW;
+        let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &self.blended[row * length..][..length]);
+        for (x, out) in self.source[..length].iter_mut().enumerate() {
+            *out = std::array::from_fn(|row| rows[row][x]);
+        }
+    }
+
+    /// Writes the rows from `top` on that there are.
+    fn write_rows(&self, top: usize, image: &mut [f32]) {
         for channel in 0..self.channels {
             let (gain, offset) = (self.gain[channel], self.offset[channel]);
-            match self.layout {
-                Layout::Nchw => {
-                    let start = (channel * self.height + out_y) * self.width;
-                    for (out, value) in image[start..start + self.width].iter_mut().zip(&self.row) {
-                        *out = value * gain + offset;
+            for (row, out_y) in (top..self.height).take(ROWS).enumerate() {
+                let values = self.rows.iter().map(|values| values[row] * gain + offset);
+                match self.layout {
+                    Layout::Nchw => {
+                        let start = (channel * self.height + out_y) * self.width;
+                        image[start..start + self.width].iter_mut().zip(values).for_each(|(out, value)| *out = value);
                     }
-                }
-                Layout::Nhwc => {
-                    let start = out_y * self.width * self.channels + channel;
-                    for (out, value) in image[start..].iter_mut().step_by(self.channels).zip(&self.row) {
-                        *out = value * gain + offset;
+                    Layout::Nhwc => {
+                        let outs = image[out_y * self.width * self.channels + channel..].iter_mut();
+                        outs.step_by(self.channels).zip(values).for_each(|(out, value)| *out = value);
                     }
                 }
             }
@@ -386,6 +422,23 @@ fn each_window(start: f32, step: f32, pixels: usize, mut give: impl FnMut(&Windo
         }
     }
     is_whole
+}
+
+/// Bytes that the processor fetches at once.
+const CACHE_LINE: usize = 64;
+
+/// Reads a byte of every cache line of the crop. Another core has just written the frame: asked for one after the other, as
+/// rows are blended, each line would be waited for; asked for at once, they arrive together.
+fn fetch(frame: &Frame, crop: &CropBox) {
+    let (width, height) = (frame.geometry.width_px as usize, frame.geometry.height_px as usize);
+    // Negative edges saturate at 0.
+    let columns = (crop.left_px as usize).min(width)..((crop.left_px + crop.width_px) as usize + 1).min(width);
+    let rows = (crop.top_px as usize).min(height)..((crop.top_px + crop.height_px) as usize + 1).min(height);
+    let mut sum = 0u8;
+    for row in frame.pixels.chunks_exact(width).skip(rows.start).take(rows.len()) {
+        sum = row[columns.clone()].iter().step_by(CACHE_LINE).fold(sum, |sum, byte| sum.wrapping_add(*byte));
+    }
+    std::hint::black_box(sum);
 }
 
 /// Blends up to `LINES` rows of bytes from column `first` on.
@@ -483,6 +536,9 @@ mod tests {
             (16, CropBox { left_px: -9.0, top_px: -4.2, width_px: 40.0, height_px: 40.0 }),
             (16, CropBox { left_px: 60.7, top_px: 40.1, width_px: 55.0, height_px: 55.0 }),
             (24, CropBox { left_px: 30.0, top_px: 30.0, width_px: 6.0, height_px: 6.0 }),
+            (18, CropBox { left_px: 5.5, top_px: 52.0, width_px: 20.0, height_px: 20.0 }),
+            (16, CropBox { left_px: 120.0, top_px: 20.0, width_px: 30.0, height_px: 30.0 }),
+            (16, CropBox { left_px: -70.0, top_px: -70.0, width_px: 30.0, height_px: 30.0 }),
         ] {
             let mut image = vec![f32::NAN; side * side];
             // Of bytes, whose lines are weighted in whole units, a line may weigh a unit more or less, of a picture in which

@@ -304,7 +304,7 @@ impl Decoder {
 }
 
 /// Columns that are summed at once, in lanes that the compiler vectorises.
-const BLOCK: usize = 16;
+const BLOCK: usize = 8;
 
 /// Sums over a map: of its values, and of its values times column, column², row, row².
 #[derive(Clone, Copy, Debug, Default)]
@@ -463,7 +463,7 @@ mod tests {
 
     #[test]
     fn moments_in_blocks_are_those_of_the_definition() {
-        // One block and a rest, in rows wider than the map.
+        // Blocks and a rest, in rows wider than the map.
         let (rows, columns, row_step) = (29, 21, 24);
         let values: Vec<f32> = (0..rows * row_step).map(|i| ((i * 37) % 101) as f32 / 101.0).collect();
         let map = Map { values: &values, rows, columns, row_step, column_step: 1 };

@@ -22,6 +22,9 @@ use crate::host_now;
 
 /// Bytes of the reassembly buffer: about a quarter of a second of 256 channels.
 const BUFFER_BYTES: usize = 4 << 20;
+/// The most that is taken from the socket at once: about four blocks of 256 channels. After a pause the socket holds as much as
+/// it may, and to understand all of that at one go would keep the reader from it for 20 ms on a slow machine.
+const LOOK_BYTES: usize = 256 << 10;
 /// The reader looks at its stop flag at least this often.
 const POLL_NANOS: i64 = 20_000_000;
 
@@ -70,7 +73,8 @@ impl Buffer {
             self.end -= self.start;
             self.start = 0;
         }
-        &mut self.bytes[self.end..]
+        let end = (self.end + LOOK_BYTES).min(BUFFER_BYTES);
+        &mut self.bytes[self.end..end]
     }
 }
 
