@@ -5,7 +5,7 @@
 //! processor), although nothing leaks. Free pages are therefore given back after each recording. And big blocks are always
 //! mapped by themselves: left alone, the allocator raises that size to the largest block ever freed.
 //!
-//! Memory is locked while a rig is armed, so that no page of an edge's or the loop's is ever fetched from a disk. The system takes
+//! Memory is locked from the first arming in real time on, so that no page of an edge's or the loop's is ever fetched from a disk. The system takes
 //! no page back that is locked, free or not (`MADV_DONTNEED` in madvise(2)): for giving back, the lock is lifted.
 
 #![cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "the allocator is set through C functions"))]
@@ -13,18 +13,20 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::mm::{MlockAllFlags, mlockall, munlockall};
+#[cfg(target_env = "gnu")]
+use rustix::mm::munlockall;
+use rustix::mm::{MlockAllFlags, mlockall};
 
 /// How it stands with the pages of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pages {
-    Free,
+    Unlocked,
     Locked,
     /// They were locked, and the system refused to do it again.
     Lost,
 }
 
-static PAGES: Mutex<Pages> = Mutex::new(Pages::Free);
+static PAGES: Mutex<Pages> = Mutex::new(Pages::Unlocked);
 
 fn pages() -> MutexGuard<'static, Pages> {
     PAGES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -52,9 +54,10 @@ pub fn lock_is_lost() -> bool {
 }
 
 /// Does `work` while nothing is locked.
+#[cfg(target_env = "gnu")]
 fn unlocked(work: impl FnOnce()) {
     let mut pages = pages();
-    if *pages == Pages::Free {
+    if *pages == Pages::Unlocked {
         return work();
     }
     // Refused: what is free stays until the next time.
@@ -144,7 +147,7 @@ mod tests {
         }
         let given_back = given_back_bytes();
         assert!(is_locked(), "locked again");
-        *super::pages() = super::Pages::Free;
+        *super::pages() = super::Pages::Unlocked;
         rustix::mm::munlockall().expect("what may be locked may be unlocked");
         assert!(given_back > 20_000_000, "{given_back} B of 54 MB given back from locked memory");
     }
