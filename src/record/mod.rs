@@ -33,6 +33,7 @@ pub mod tables;
 mod trouble;
 mod verify;
 mod video;
+mod workers;
 
 pub use catalog::{ArrayInfo, CameraInfo, Catalog, TableId};
 pub use command::{CommandError, RecordCommand};

@@ -32,6 +32,7 @@ use super::schema::TableSchema;
 use super::seal::lock;
 use super::seal_loop::SealLoop;
 use super::video::{Feeder, keep_durable};
+use super::workers::{self, Task};
 use crate::config::{RecordConfig, VideoCodec};
 
 /// Pause before a refused write is tried again.
@@ -59,12 +60,12 @@ pub struct Recorder {
 }
 
 struct Threads {
-    collector: JoinHandle<Result<(), RecordError>>,
-    journal: JoinHandle<Result<(), RecordError>>,
-    sealer: JoinHandle<Option<SealLoop>>,
+    collector: Task<Result<(), RecordError>>,
+    journal: Task<Result<(), RecordError>>,
+    sealer: Task<Option<SealLoop>>,
     /// Dropped: the sealer hands its work over.
     polite: Sender<()>,
-    sync: JoinHandle<()>,
+    sync: Task<()>,
     videos: Option<JoinHandle<()>>,
     stop: Arc<Stop>,
 }
@@ -454,9 +455,8 @@ impl Parts<'_> {
 fn spawn<T: Send + 'static>(
     name: &'static str,
     body: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, RecordError> {
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(body).map_err(|error| RecordError::file(Path::new(name), "start thread", error))
+) -> Result<Task<T>, RecordError> {
+    workers::start(name, body).map_err(|error| RecordError::file(Path::new(name), "start thread", error))
 }
 
 /// When writing counts as slow.
@@ -510,13 +510,10 @@ fn run_journal(
 
 /// Lets a thread of ordinary priority go on with the sealing: now someone waits for it. A thread cannot raise its own priority
 /// again without privileges.
-fn hurry(
-    sealer: JoinHandle<Option<SealLoop>>,
-    polite: Sender<()>,
-) -> Result<JoinHandle<Result<(), RecordError>>, RecordError> {
+fn hurry(sealer: Task<Option<SealLoop>>, polite: Sender<()>) -> Result<Task<Result<(), RecordError>>, RecordError> {
     drop(polite);
     let rest = sealer.join().map_err(|_| RecordError::ThreadEnded { thread: "sealer" })?;
-    spawn("rec-sealer", move || rest.map_or(Ok(()), SealLoop::run))
+    spawn("rec-seal-end", move || rest.map_or(Ok(()), SealLoop::run))
 }
 
 /// Syncs the journal and watches the free space.

@@ -1,12 +1,11 @@
 //! How the process keeps its memory, and how the C library's allocator gives it back.
 //!
-//! It keeps an arena a thread. A sealing thread leaves some 55 MB of free blocks behind in its own, the next recording's thread is
-//! given another one, and so memory creeps up from recording to recording until every arena has been used that way (eight of them a
-//! processor), although nothing leaks. Free pages are therefore given back after each recording. And big blocks are always
-//! mapped by themselves: left alone, the allocator raises that size to the largest block ever freed.
+//! It keeps an arena a thread, and free blocks inside it. Free pages are therefore given back after each recording. And big
+//! blocks are always mapped by themselves: left alone, the allocator raises that size to the largest block ever freed.
 //!
 //! Memory is locked from the first arming in real time on, so that no page of an edge's or the loop's is ever fetched from a disk. The system takes
-//! no page back that is locked, free or not (`MADV_DONTNEED` in madvise(2)): for giving back, the lock is lifted.
+//! no page back that is locked, free or not (`MADV_DONTNEED` in madvise(2)): for giving back, the lock is lifted. What was freed at
+//! the end of an arena while memory was locked is not to be had even so; the recorder's threads (`record`) therefore stay and use it again.
 
 #![cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "the allocator is set through C functions"))]
 
