@@ -36,6 +36,14 @@ pub fn host_now() -> HostTime {
     HostTime::from_nanos(now.tv_sec * 1_000_000_000 + now.tv_nsec)
 }
 
+/// Does the work and says how long it took by `clock`; zero without one, as in a stepped run.
+pub fn timed<T>(clock: Option<fn() -> HostTime>, work: impl FnOnce() -> T) -> (T, Span) {
+    let started = clock.map(|now| now());
+    let done = work();
+    let spent = started.zip(clock).map_or(Span::ZERO, |(started, now)| now() - started);
+    (done, spent)
+}
+
 /// Processor time that the calling thread has used: grows while it runs, stands while it waits.
 pub fn thread_time() -> Span {
     let used = clock_gettime(ClockId::ThreadCPUTime);

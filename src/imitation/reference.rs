@@ -9,6 +9,7 @@ use mimicd_rat::{QPOS_LEN, QVEL_LEN};
 
 use super::forecast::{Forecaster, PAST, SPACING};
 use super::rotation::{conjugate, from_rotation_vector, multiply, normalised, rotation_vector, slerp};
+use crate::clock::timed;
 
 /// Coordinates of the body.
 pub(super) type Qpos = [f64; QPOS_LEN];
@@ -152,9 +153,7 @@ impl ReferenceWindow {
                 before = after;
             }
         }
-        let started = now.map(|now| now());
-        let predicted = whole && forecaster.run();
-        let spent = started.zip(now).map_or(Span::ZERO, |(started, now)| now() - started);
+        let (predicted, spent) = timed(now, || whole && forecaster.run());
         self.forecaster = Some(forecaster);
         (predicted, spent)
     }

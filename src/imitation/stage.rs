@@ -19,6 +19,7 @@ use super::step::ImitationStep;
 use super::tail::TailLift;
 use super::tracking::{PARTS, measure, part_ids};
 use crate::body::{BodyFlags, BodyState, Skeleton};
+use crate::clock::timed;
 use crate::config::{BodyConfig, ImitationConfig, LookAhead};
 
 /// The virtual rat, its policy and its reference.
@@ -281,11 +282,10 @@ impl ImitationStage {
         }
         if let Some(resampler) = self.resampler.as_mut().filter(|_| out.control_steps > 0) {
             let (observation, _) = self.policy.observation_mut();
-            let started = self.now.map(|now| now());
-            out.latent_variability = resampler.run(observation, &out.signals, &mut out.action_variability)?;
-            if let (Some(started), Some(now)) = (started, self.now) {
-                out.inference = out.inference + (now() - started);
-            }
+            let work = || resampler.run(observation, &out.signals, &mut out.action_variability);
+            let (variability, spent) = timed(self.now, work);
+            out.latent_variability = variability?;
+            out.inference = out.inference + spent;
         }
         Ok(())
     }
@@ -293,21 +293,19 @@ impl ImitationStage {
     fn control_step(&mut self, from: BoardTime, out: &mut ImitationStep) -> Result<(), ImitationError> {
         self.observer.look_ahead(&self.window, from);
         self.policy.advance_prior();
-        let started = self.now.map(|now| now());
-        let (observation, latent) = self.policy.observation_mut();
-        self.observer.write(&self.virtual_rat, &out.action, latent, observation);
-        let finite = self.policy.run(self.latent_noise, &mut out.action, &mut out.signals)?;
-        let between = self.now.map(|now| now());
+        let (finite, spent) = timed(self.now, || {
+            let (observation, latent) = self.policy.observation_mut();
+            self.observer.write(&self.virtual_rat, &out.action, latent, observation);
+            self.policy.run(self.latent_noise, &mut out.action, &mut out.signals)
+        });
+        let finite = finite?;
+        out.inference = out.inference + spent;
         let reached = from + self.timing.control;
         let (mut qpos, mut qvel) = ([0.0; QPOS_LEN], [0.0; QVEL_LEN]);
         self.window.sample(reached, &mut qpos);
         self.window.velocity(reached, self.timing.control, &mut qvel);
-        let sane = self.virtual_rat.drive(&out.action, (&qpos, &qvel));
-        let ended = self.now.map(|now| now());
-        if let (Some(started), Some(between), Some(ended)) = (started, between, ended) {
-            out.inference = out.inference + (between - started);
-            out.physics = out.physics + (ended - between);
-        }
+        let (sane, spent) = timed(self.now, || self.virtual_rat.drive(&out.action, (&qpos, &qvel)));
+        out.physics = out.physics + spent;
         self.state.reached = Some(reached);
         self.state.since_reset = self.state.since_reset + self.timing.control;
         out.control_steps += 1;
