@@ -59,6 +59,11 @@ fn broken_values_are_named_with_what_was_expected() {
             "array.A.exposure_bits = [1]: expected one bit for each of the 6 cameras, or none",
         ),
         (
+            "exposure_bits = [1, 2, 3, 4, 5, 6]",
+            "exposure_bits = [0, 2, 3, 4, 5, 64]",
+            "array.A.exposure_bits = [0, 2, 3, 4, 5, 64]: expected bits 0 to 15, each once and none of them the trigger's (0)",
+        ),
+        (
             "name = \"B\"\nbackend = \"twin\"",
             "name = \"B\"\nbackend = \"rhx\"\ndevice = \"rig:x\"",
             "array.B.device = rig:x: expected host, host:port or host:port/PORTS",

@@ -325,6 +325,15 @@ fn check_array(array: &ArrayConfig, cameras: usize, errors: &mut Vec<ConfigError
             format!("one bit for each of the {cameras} cameras, or none"),
         ));
     }
+    let mut lines = [&[array.trigger_bit][..], &array.exposure_bits].concat();
+    lines.sort_unstable();
+    if array.exposure_bits.iter().any(|bit| *bit > 15) || lines.windows(2).any(|pair| pair[0] == pair[1]) {
+        errors.push(ConfigError::value(
+            key("exposure_bits"),
+            format!("{:?}", array.exposure_bits),
+            format!("bits 0 to 15, each once and none of them the trigger's ({})", array.trigger_bit),
+        ));
+    }
     if array.backend != ArrayBackend::Twin && array.device.is_empty() {
         errors.push(ConfigError::value(key("device"), "\"\"", "an address or a path"));
     } else if array.backend == ArrayBackend::Rhx && rhx_options(array).is_err() {

@@ -53,6 +53,7 @@ pub use report::report;
 pub use schema::{Column, RowWriter, ScalarKind, TableSchema};
 pub use table_file::{KeypointRows, TableFile, keypoint_rows};
 pub use verify::{
-    ArrayAccount, CameraAccount, ColumnStats, Percentiles, TriggerAccount, VerifyReport, VideoAccount, verify,
+    ArrayAccount, CameraAccount, ColumnStats, ExposureAccount, Percentiles, TriggerAccount, VerifyReport, VideoAccount,
+    verify,
 };
 pub use video::{count_frames, raw_video_arguments, try_encoder};

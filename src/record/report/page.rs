@@ -146,6 +146,12 @@ fn streams(verdict: &VerifyReport) -> String {
     let head = ["camera", "triggers", "frames", "declared", "undeclared", "duplicate", "unproved", "Hz"];
     let mut text = table(&head, &cameras) + "<br>";
     text += &table(&["array", "span", "samples", "declared", "undeclared", "repeated", "Hz"], &arrays);
+    if !verdict.exposures.is_empty() {
+        let head = ["camera", "checked", "without its exposure", "exposures without a frame", "exposure line in"];
+        let exposures = verdict.exposures.iter();
+        let rows = exposures.map(|e| row(&e.camera, &[e.checked, e.silent, e.frameless], &e.array)).collect::<Vec<_>>();
+        text += &("<br>".to_owned() + &table(&head, &rows));
+    }
     text + "<br>" + &table(&["video", "rows", "frames", "declared", "adds up"], &videos)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ColumnStats, VerifyReport};
+use super::{ColumnStats, ExposureAccount, VerifyReport};
 
 impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,8 +68,25 @@ impl VerifyReport {
                 a.name, a.span, a.samples, a.declared, a.undeclared, a.repeated, a.rate_hz
             )?;
         }
+        self.exposures(f)?;
         for v in &self.videos {
             writeln!(f, "  {:<28} {} frames, {} rows, {} declared", v.file, v.counted, v.rows, v.declared)?;
+        }
+        Ok(())
+    }
+
+    /// A line for each array: cameras together, a wrong one is a problem of its own.
+    fn exposures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for same in self.exposures.chunk_by(|a, b| a.array == b.array) {
+            let sum = |part: fn(&ExposureAccount) -> u64| same.iter().map(part).sum::<u64>();
+            let (checked, silent) = (sum(|account| account.checked), sum(|account| account.silent));
+            writeln!(
+                f,
+                "  exposure lines in {}: {} of {checked} frames have theirs; {} exposures without a frame",
+                same[0].array,
+                checked - silent,
+                sum(|account| account.frameless)
+            )?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod board;
 mod display;
+mod exposures;
 mod files;
 mod notes;
 mod stats;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use board::TriggerAccount;
+pub use exposures::ExposureAccount;
 pub use stats::{ColumnStats, Percentiles};
 pub use streams::{ArrayAccount, CameraAccount, VideoAccount};
 
@@ -40,6 +42,8 @@ pub struct VerifyReport {
     pub cameras: Vec<CameraAccount>,
     /// Arrays.
     pub arrays: Vec<ArrayAccount>,
+    /// Frames held against the exposure lines that arrays sampled; empty where none does.
+    pub exposures: Vec<ExposureAccount>,
     /// Videos.
     pub videos: Vec<VideoAccount>,
     /// Rows of each table.
@@ -78,6 +82,7 @@ impl VerifyReport {
 pub fn verify(folder: &Path) -> Result<VerifyReport, RecordError> {
     let manifest = Manifest::open(folder)?;
     let mut problems = Vec::new();
+    let mut lines = exposures::lines(&manifest.info.config);
     let (files_good, bytes) = files::check(folder, &manifest, &mut problems);
     let mut report = VerifyReport {
         folder: folder.to_owned(),
@@ -87,7 +92,8 @@ pub fn verify(folder: &Path) -> Result<VerifyReport, RecordError> {
         problems: Vec::new(),
         triggers: keep(board::triggers(folder, &manifest), &mut problems),
         cameras: keep(streams::cameras(folder, &manifest), &mut problems),
-        arrays: keep(streams::arrays(folder, &manifest), &mut problems),
+        arrays: keep(streams::arrays(folder, &manifest, &mut lines), &mut problems),
+        exposures: keep(exposures::exposures(folder, &manifest, &lines), &mut problems),
         videos: keep(streams::videos(folder, &manifest), &mut problems),
         rows: manifest.tables.iter().map(|(name, table)| (name.clone(), table.rows)).collect(),
         gaps: gaps(&manifest.gaps),
@@ -137,6 +143,16 @@ fn judge(report: &VerifyReport, problems: &mut Vec<String>) {
         problems.push(format!(
             "{}: span of {} samples, {} there, {} declared missing, {} missing undeclared{manifest}",
             array.name, array.span, array.samples, array.declared, array.undeclared
+        ));
+    }
+    for exposure in report.exposures.iter().filter(|exposure| !exposure.adds_up()) {
+        problems.push(format!(
+            "{}: {} of {} frames are of triggers on which its exposure line ({}) did not rise, the first of trigger {}",
+            exposure.camera,
+            exposure.silent,
+            exposure.checked,
+            exposure.array,
+            exposure.first_silent.unwrap_or_default()
         ));
     }
     for video in report.videos.iter().filter(|video| !video.adds_up) {

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::exposures::Lines;
 use crate::config::VideoCodec;
+use crate::record::catalog::ArrayInfo;
 use crate::record::error::RecordError;
 use crate::record::gap::GapUnit;
 use crate::record::manifest::{GapEntry, Manifest};
@@ -162,18 +164,36 @@ impl CameraFrames {
     }
 }
 
-/// Accounts of all arrays.
-pub(super) fn arrays(folder: &Path, manifest: &Manifest) -> Result<Vec<ArrayAccount>, RecordError> {
-    manifest.catalog.arrays.iter().map(|array| array_account(folder, manifest, &array.table())).collect()
+/// Accounts of all arrays; those of `lines` are shown their samples on the way.
+pub(super) fn arrays(
+    folder: &Path,
+    manifest: &Manifest,
+    lines: &mut [Lines],
+) -> Result<Vec<ArrayAccount>, RecordError> {
+    let account = |array: &ArrayInfo| {
+        let table = array.table();
+        let lines = lines.iter_mut().find(|lines| lines.array == table);
+        array_account(folder, manifest, &table, lines)
+    };
+    manifest.catalog.arrays.iter().map(account).collect()
 }
 
-fn array_account(folder: &Path, manifest: &Manifest, table: &str) -> Result<ArrayAccount, RecordError> {
+fn array_account(
+    folder: &Path,
+    manifest: &Manifest,
+    table: &str,
+    mut lines: Option<&mut Lines>,
+) -> Result<ArrayAccount, RecordError> {
     let mut walk = SampleWalk::default();
-    tables::scan(folder, manifest, table, &["t_ns", "sample_index"], |batch| {
-        let times = tables::integers(batch, "t_ns");
-        for (index, time) in tables::integers(batch, "sample_index").into_iter().zip(times) {
-            if let (Some(index), Some(time)) = (index, time) {
-                walk.add(index, time);
+    let columns = ["t_ns", "sample_index", "digital"];
+    let columns = if lines.is_some() { &columns[..] } else { &columns[..2] };
+    tables::scan(folder, manifest, table, columns, |batch| {
+        let (times, words) = (tables::integers(batch, "t_ns"), tables::integers(batch, "digital"));
+        for (row, (index, time)) in tables::integers(batch, "sample_index").into_iter().zip(times).enumerate() {
+            let (Some(index), Some(time)) = (index, time) else { continue };
+            walk.add(index, time);
+            if let (Some(lines), Some(Some(word))) = (&mut lines, words.get(row)) {
+                lines.add(index, time, *word);
             }
         }
     })?;
