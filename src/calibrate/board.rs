@@ -4,6 +4,8 @@
 //! printed), so that z points into the board, away from who looks at it. Inner corners are numbered row by row from 0, as
 //! OpenCV numbers them.
 
+use std::sync::{Mutex, PoisonError};
+
 use calib_targets_charuco::{CharucoBoard, CharucoBoardSpec, Dictionary, resolve_dictionary};
 use nalgebra::Vector3;
 
@@ -19,11 +21,24 @@ pub struct Board {
     dictionary: Dictionary,
     /// Marker in each square, row by row; `None` where the square is black.
     markers: Vec<Option<u32>>,
+    /// OpenCV's layout before 4.6, where that differs.
+    is_legacy: bool,
+    /// What the detector looks for.
+    sought: Sought,
+}
+
+/// The board that a detector of the layout since 4.6 looks for.
+#[derive(Clone, Copy, Debug)]
+struct Sought {
+    /// Rows above the board's first, which are not printed.
+    rows_above: u32,
+    dictionary: Dictionary,
 }
 
 impl Board {
     /// A board of `columns` x `rows` squares of `square_m`, with markers of `marker_m` (black border included) from an
-    /// OpenCV dictionary by its name (`DICT_4X4_50`, `DICT_APRILTAG_36h11`, …). Layout as OpenCV prints it since 4.6.
+    /// OpenCV dictionary by its name (`DICT_4X4_50`, `DICT_APRILTAG_36h11`, …). Layout as OpenCV prints it since 4.6; see
+    /// [`Board::legacy`].
     ///
     /// # Errors
     /// [`CalibrateError::Board`] with the value that cannot be.
@@ -48,7 +63,9 @@ impl Board {
         let Some(dictionary) = resolve_dictionary(dictionary) else {
             return refuse(format!("dictionary {dictionary:?}, expected one of OpenCV's, such as DICT_4X4_50"));
         };
-        let mut board = Self { columns, rows, square_m, marker_m, dictionary, markers: Vec::new() };
+        let sought = Sought { rows_above: 0, dictionary };
+        let markers = Vec::new();
+        let mut board = Self { columns, rows, square_m, marker_m, dictionary, markers, is_legacy: false, sought };
         let layout = CharucoBoard::new(board.spec()).map_err(|error| CalibrateError::Board(error.to_string()))?;
         board.markers = vec![None; (columns * rows) as usize];
         for (marker, square) in layout.iter_marker_positions() {
@@ -57,9 +74,43 @@ impl Board {
         Ok(board)
     }
 
+    /// The board as OpenCV printed it before 4.6 (`setLegacyPattern(true)` in later ones): of an even number of rows, the
+    /// first square is white and has the first marker. Of an odd number it is the same board.
+    ///
+    /// # Errors
+    /// [`CalibrateError::Board`] when the dictionary is too small: finding such a board takes half a row of markers more.
+    pub fn legacy(mut self) -> Result<Self, CalibrateError> {
+        if self.rows % 2 == 1 {
+            return Ok(self);
+        }
+        let is_white = |square: u32| (square % self.columns + square / self.columns).is_multiple_of(2);
+        let mut markers = 0..;
+        self.markers =
+            (0..self.columns * self.rows).map(|square| is_white(square).then(|| markers.next()).flatten()).collect();
+        // With a row above it, it is a board of the present layout; the markers of that row come first.
+        let above = (self.columns / 2) as usize;
+        let (needed, codes) = (markers.start as usize + above, self.dictionary.codes().len());
+        if needed > codes {
+            let name = self.dictionary.name();
+            return Err(CalibrateError::Board(format!(
+                "{needed} markers of {name}, which has {codes}; expected a larger one"
+            )));
+        }
+        self.sought = Sought { rows_above: 1, dictionary: with_markers_before(self.dictionary, above)? };
+        self.is_legacy = true;
+        Ok(self)
+    }
+
     /// The same squares in another number and with another dictionary; `None` where such a board cannot be.
     pub(super) fn with(&self, columns: u32, rows: u32, dictionary: &str) -> Option<Self> {
-        Self::new(columns, rows, self.square_m, self.marker_m, dictionary).ok()
+        let board = Self::new(columns, rows, self.square_m, self.marker_m, dictionary).ok()?;
+        if self.is_legacy { board.legacy().ok() } else { Some(board) }
+    }
+
+    /// The board in the other of OpenCV's two layouts; `None` where they do not differ, or such a board cannot be.
+    pub(super) fn in_other_layout(&self) -> Option<Self> {
+        let board = Self::new(self.columns, self.rows, self.square_m, self.marker_m, self.dictionary.name()).ok()?;
+        if self.is_legacy { Some(board) } else { board.legacy().ok().filter(|board| board.is_legacy) }
     }
 
     /// Columns and rows of squares.
@@ -160,14 +211,41 @@ impl Board {
         self.markers[(row * self.columns + column) as usize]
     }
 
+    /// The board that a detector is to look for.
     pub(super) fn spec(&self) -> CharucoBoardSpec {
-        let share = (self.marker_m / self.square_m) as f32;
-        CharucoBoardSpec::new(self.rows, self.columns, self.square_m as f32, share, self.dictionary)
+        let (share, rows) = ((self.marker_m / self.square_m) as f32, self.rows + self.sought.rows_above);
+        CharucoBoardSpec::new(rows, self.columns, self.square_m as f32, share, self.sought.dictionary)
     }
+
+    /// The inner corner that such a detector has numbered `corner`; `None` for one that this board has not.
+    pub(super) fn point_of(&self, corner: u32) -> Option<u32> {
+        corner.checked_sub(self.sought.rows_above * (self.columns - 1)).filter(|&point| point < self.points())
+    }
+}
+
+/// The dictionary with `count` markers before its first: its last ones, which are no longer at the end.
+fn with_markers_before(dictionary: Dictionary, count: usize) -> Result<Dictionary, CalibrateError> {
+    // The detector wants codes that live for ever: each list is made once.
+    static MADE: Mutex<Vec<(&str, usize, &[u64])>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = dictionary.name();
+    let codes = match made.iter().find(|(of, before, _)| (*of, *before) == (name, count)) {
+        Some((_, _, codes)) => *codes,
+        None => {
+            let mut codes = dictionary.codes().to_vec();
+            codes.rotate_right(count);
+            let codes = &*Box::leak(codes.into_boxed_slice());
+            made.push((name, count, codes));
+            codes
+        }
+    };
+    Dictionary::from_static_codes(name, dictionary.marker_size(), dictionary.max_correction_bits(), codes)
+        .map_err(|error| CalibrateError::Board(error.to_string()))
 }
 
 impl std::fmt::Display for Board {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a ChArUco board of {} x {} squares, {}", self.columns, self.rows, self.dictionary.name())
+        let layout = if self.is_legacy { ", legacy pattern" } else { "" };
+        write!(f, "a ChArUco board of {} x {} squares, {}{layout}", self.columns, self.rows, self.dictionary.name())
     }
 }

@@ -45,6 +45,9 @@ struct BoardArgs {
     /// OpenCV's name of the markers' dictionary.
     #[arg(long, default_value = "DICT_4X4_50")]
     dictionary: String,
+    /// The print is of an OpenCV before 4.6, or of a later one with `setLegacyPattern(true)`.
+    #[arg(long)]
+    legacy_pattern: bool,
 }
 
 /// How to solve, and where to write.
@@ -135,7 +138,8 @@ fn pair(text: &str) -> Result<(u32, u32), String> {
 impl BoardArgs {
     fn board(&self) -> Result<Board> {
         let (columns, rows) = self.squares;
-        Ok(Board::new(columns, rows, self.square_mm * 1e-3, self.marker_mm * 1e-3, &self.dictionary)?)
+        let board = Board::new(columns, rows, self.square_mm * 1e-3, self.marker_mm * 1e-3, &self.dictionary)?;
+        Ok(if self.legacy_pattern { board.legacy()? } else { board })
     }
 }
 
