@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Six GigE Vision cameras in network namespaces of this machine (no virtual machine), followed by the real driver: sustained, and with
-# lost packets, a camera that dies, a link that is cut. The fake cameras' block ids begin near 65,300 and wrap after seconds; the clock
+# lost packets, a camera that dies, a link that is cut; then cameras with and without a clock shared by PTP. The fake cameras' block ids begin near 65,300 and wrap after seconds; the clock
 # of the sixth runs 100 ppm fast.
 #
 # usage: gige.sh [MIMICD]
@@ -57,5 +57,20 @@ pkill -P $killer 2> /dev/null || true; kill $killer 2> /dev/null || true
 need faults '^cam1: .* [1-9][0-9]* damaged, 0 out of order, 0 undeclared, lost 0 times'
 for i in 2 3; do need faults "^cam$i: .* 0 undeclared, lost ([1-9]) times, back \1"; done
 for i in 4 5 6; do need faults "^cam$i: .*$whole"; done
+
+echo "== a clock shared by PTP: 1 has none to offer, 4 has settled, 5 waits for a master"
+# The fake camera knows nothing of PTP: its description gets the features, on a register that it does not use, which is 1 once PTP is on.
+ip netns exec acq arv-tool-0.8 -a 10.77.0.14 genicam > "$home/plain.xml"
+ptp_camera() { # ptp_camera NUMBER STATE : the fake camera with that number is in that state once PTP is on
+    local entry='<EnumEntry Name="Disabled"><Value>0</Value></EnumEntry><EnumEntry Name="'$2'"><Value>1</Value></EnumEntry>'
+    local register='<IntReg Name="PtpRegister"><Address>0xf000</Address><Length>4</Length><AccessMode>RW</AccessMode><pPort>Device</pPort><Sign>Unsigned</Sign><Endianess>BigEndian</Endianess></IntReg>'
+    sed "s|</RegisterDescription>|<Boolean Name=\"PtpEnable\"><pValue>PtpRegister</pValue></Boolean><Enumeration Name=\"PtpStatus\">$entry<pValue>PtpRegister</pValue></Enumeration>$register</RegisterDescription>|" "$home/plain.xml" > "$home/ptp$1.xml"
+    kill_camera $1; camera $1 -g "$home/ptp$1.xml"
+}
+ptp_camera 4 Slave; ptp_camera 5 Listening; sleep 2
+for i in 1 4 5; do watch $(devices $i) --width 640 --height 480 --seconds 4 --control ptp=true 2>&1 | tee "$home/ptp$i" || true; done
+need ptp1 'none of PtpEnable, GevIEEE1588'
+need ptp4 "^cam1: [0-9]+ frames .*$whole"
+need ptp5 'PtpStatus is Listening, expected Slave or Master'
 
 [ $failed = 0 ] && echo "gige: all held" || exit 1

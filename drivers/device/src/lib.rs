@@ -25,7 +25,7 @@ pub use integrity::Integrity;
 pub use mimicd_wire::Refusal;
 pub use samples::{ArrayIndex, SampleBlock};
 pub use time::{
-    Board, BoardTime, Camera, CameraTime, ClockDomain, Host, HostTime, Moment, Rig, RigTime, SampleIndex, Span,
-    Stamped, Time,
+    Board, BoardTime, Camera, CameraTime, ClockDomain, ClockReading, Host, HostTime, Moment, Rig, RigTime, SampleIndex,
+    Span, Stamped, Time,
 };
 pub use traits::{CameraSource, EphysSource, Polled, SyncBoard, Wake};

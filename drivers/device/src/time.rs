@@ -129,6 +129,17 @@ pub type HostTime = Time<Host>;
 /// An instant of the recording: `t_ns`.
 pub type RigTime = Time<Rig>;
 
+/// A camera's clock, read between two readings of the host's: at `device` the host's clock showed something between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Before the camera was asked.
+    pub before: HostTime,
+    /// What its clock showed.
+    pub device: CameraTime,
+    /// After it had answered.
+    pub after: HostTime,
+}
+
 impl<D: ClockDomain> Time<D> {
     /// The clock's zero.
     pub const ZERO: Self = Self::from_nanos(0);

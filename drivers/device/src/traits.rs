@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BoardCommand, BoardEvent, CommandId, DeviceAlarm, DeviceError, Frame, FrameGeometry, HostTime, SampleBlock,
+    BoardCommand, BoardEvent, ClockReading, CommandId, DeviceAlarm, DeviceError, Frame, FrameGeometry, HostTime,
+    SampleBlock,
 };
 
 /// What a poll found.
@@ -53,6 +54,11 @@ pub trait CameraSource: Send {
 
     /// Bytes of images that this program has copied so far on their way into frames; `None` where nobody counts.
     fn copied_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Reads the camera's clock, where it offers that. It asks the camera and waits for its answer: not while frames are due.
+    fn read_clock(&mut self) -> Option<ClockReading> {
         None
     }
 }

@@ -1,6 +1,6 @@
 //! What came from one camera, and whether every loss was declared. Pure.
 
-use mimicd_device::{Frame, HostTime, Integrity, Span};
+use mimicd_device::{ClockReading, Frame, HostTime, Integrity, Span};
 
 /// From a frame's stamp to its arrival. The clocks meet only to be compared: V4L2 stamps with the host's own, others drift.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +35,8 @@ pub(super) struct Account {
     intervals_micros: Vec<i64>,
     /// When on the host's clock, and how long after the device's stamp, frames came since the device was opened.
     delays: Vec<Delay>,
+    /// The device's clock, read since it was opened.
+    readings: Vec<ClockReading>,
 }
 
 impl Account {
@@ -85,7 +87,32 @@ impl Account {
         self.reopened += 1;
         (self.first, self.last) = (None, None);
         self.delays.clear();
+        self.readings.clear();
         self.fresh = true;
+    }
+
+    /// The device's clock was read.
+    pub(super) fn read_clock(&mut self, reading: ClockReading) {
+        self.readings.push(reading);
+    }
+
+    /// From stamp to arrival, microseconds, by a clock that was read before the frames and after them, and how far off that
+    /// may be.
+    fn transits_micros(&self) -> Option<(Vec<i64>, i64)> {
+        let (first, last) = (self.readings.first()?, self.readings.last()?);
+        let middle = |reading: &ClockReading| (reading.before.nanos() + reading.after.nanos()) / 2;
+        let device_span = (last.device - first.device).nanos();
+        if device_span <= 0 {
+            return None;
+        }
+        let rate = (middle(last) - middle(first)) as f64 / device_span as f64;
+        let transit = |delay: &Delay| {
+            let stamp_ns = delay.arrival_ns - delay.delay_ns;
+            let on_host_ns = middle(first) as f64 + (stamp_ns - first.device.nanos()) as f64 * rate;
+            (delay.arrival_ns as f64 - on_host_ns) as i64 / 1_000
+        };
+        let off = [first, last].map(|reading| (reading.after - reading.before).nanos() / 2_000);
+        Some((self.delays.iter().map(transit).collect(), off[0].max(off[1])))
     }
 
     /// Whether it is there, gave frames, and declared every loss.
@@ -135,9 +162,16 @@ impl Account {
             self.reopened,
         );
         text += &format!("\n    from frame to frame {intervals}; ");
-        text += &match delays_micros.iter().max() {
+        text += &match (self.transits_micros(), delays_micros.iter().max()) {
+            (Some((transits, off)), _) => {
+                format!(
+                    "from stamp to arrival {} (its clock was read to {:.2} ms)",
+                    quantiles(&transits),
+                    off as f64 * 1e-3
+                )
+            }
             // Two clocks with zeros of their own: only their rates can be compared.
-            Some(longest) if longest.abs() > 60_000_000 => "its stamps are of a clock of its own".to_owned(),
+            (None, Some(longest)) if longest.abs() > 60_000_000 => "its stamps are of a clock of its own".to_owned(),
             _ => format!("from stamp to arrival {delays}"),
         };
         if let Some(drift) = self.drift_ppm() {
@@ -237,6 +271,31 @@ mod tests {
         }
         let drift = account.drift_ppm().expect("twenty seconds");
         assert!((drift - 80.0).abs() < 1.0, "{drift}");
+    }
+
+    #[test]
+    fn the_way_of_a_frame_is_known_by_a_clock_that_was_read() {
+        let mut account = Account::default();
+        // 80 ppm fast, and 5,000 s ahead.
+        let stamp = |at: HostTime| CameraTime::from_nanos(at.nanos() / 12_500 + at.nanos() + 5_000_000_000_000);
+        let reading = |at: HostTime| ClockReading {
+            before: at - Span::from_micros(150),
+            device: stamp(at),
+            after: at + Span::from_micros(150),
+        };
+        account.read_clock(reading(HostTime::from_nanos(0)));
+        for counter in 0..1_000u64 {
+            let mut frame = frame(counter, Integrity::empty());
+            frame.device_time = Some(stamp(frame.arrival));
+            frame.arrival += Span::from_millis(7);
+            account.see(&frame);
+        }
+        assert!(account.report().contains("stamps are of a clock of its own"), "{}", account.report());
+        account.read_clock(reading(HostTime::from_nanos(21_000_000_000)));
+        let wanted = "from stamp to arrival p50 7.00 ms, p99 7.00 ms, max 7.00 ms (its clock was read to 0.15 ms)";
+        assert!(account.report().contains(wanted), "{}", account.report());
+        account.reopen();
+        assert_eq!(account.transits_micros(), None, "its clock may have begun anew");
     }
 
     #[test]

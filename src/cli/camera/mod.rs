@@ -202,11 +202,13 @@ impl Follower {
     }
 
     fn run(mut self, begun: HostTime, end: HostTime) -> Result<Self> {
+        self.read_clock();
         self.source.start()?;
         loop {
             let now = host_now();
             if now >= end {
                 self.source.stop();
+                self.read_clock();
                 return Ok(self);
             }
             if self.reopen_at.is_some_and(|at| !self.try_reopen(at, begun, now)) {
@@ -214,6 +216,12 @@ impl Follower {
             } else if !self.take(begun, now)? {
                 self.source.wait(end.min(now + Self::WAIT_MAX));
             }
+        }
+    }
+
+    fn read_clock(&mut self) {
+        if let Some(reading) = self.source.read_clock() {
+            self.account.read_clock(reading);
         }
     }
 
@@ -249,13 +257,18 @@ impl Follower {
         if now < at {
             return false;
         }
-        if let Err(error) = self.source.reopen().and_then(|()| self.source.start()) {
+        let reopened = self.source.reopen();
+        let reading = reopened.is_ok().then(|| self.source.read_clock()).flatten();
+        if let Err(error) = reopened.and_then(|()| self.source.start()) {
             tracing::debug!("{}: not back: {error}", self.name);
             self.reopen_at = Some(now + Self::REOPEN_AFTER);
             return false;
         }
         println!("{:8.3} s  {}: back: {}", (now - begun).secs_f64(), self.name, self.source.identity());
         self.account.reopen();
+        if let Some(reading) = reading {
+            self.account.read_clock(reading);
+        }
         self.reopen_at = None;
         true
     }

@@ -5,8 +5,8 @@
 //! are `CORRUPT`, images that never began show as gaps of the block id.
 //!
 //! A camera is named by its Aravis id (`Vendor-Model-Serial`), its IP address or its user-defined name. `controls` takes the
-//! camera's own features (`TriggerMode`, `Gain`, `PtpEnable`, …: the standard feature names have capitals) and settings of
-//! the link, which are ours (small letters):
+//! camera's own features (`TriggerMode`, `Gain`, …: the standard feature names have capitals) and settings of the link, which
+//! are ours (small letters):
 //!
 //! | setting | value |
 //! |---|---|
@@ -16,11 +16,13 @@
 //! | `frame_retention_micros` | patience before an incomplete image is handed over |
 //! | `socket_buffer_bytes` | receive buffer of the stream's socket |
 //! | `bandwidth_bytes_per_second` | this camera's share of the link |
+//! | `ptp` | the camera's stamps are of the clock that all on its link share (IEEE 1588); arming is refused until it has it |
 
 mod image;
 mod pixel;
 mod settings;
 mod source;
+mod timing;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 

@@ -19,6 +19,8 @@ pub(super) struct Link {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Settings {
     pub(super) link: Link,
+    /// The camera is to have the clock that all cameras on its link share (PTP, IEEE 1588).
+    pub(super) ptp: bool,
     /// Selectors first: what follows belongs to what they select.
     pub(super) features: Vec<(String, ControlValue)>,
 }
@@ -31,8 +33,10 @@ impl Settings {
     pub(super) fn of(controls: &BTreeMap<String, ControlValue>) -> Result<Self, String> {
         let mut settings = Self::default();
         let link = &mut settings.link;
+        let ptp = &mut settings.ptp;
         for (name, value) in controls {
             match name.as_str() {
+                "ptp" => *ptp = switch(name, value)?,
                 "packet_resend" => link.packet_resend = Some(switch(name, value)?),
                 "packet_bytes" => link.packet_bytes = Some(number(name, value, 576, 16_000)? as i32),
                 "packet_timeout_micros" => {
@@ -52,7 +56,7 @@ impl Settings {
                 }
                 _ => {
                     return Err(format!(
-                        "control {name:?} is no feature (those begin with a capital) and no setting of the link: packet_resend, \
+                        "control {name:?} is no feature (those begin with a capital) and no setting of ours: ptp, packet_resend, \
                          packet_bytes, packet_timeout_micros, frame_retention_micros, socket_buffer_bytes, \
                          bandwidth_bytes_per_second"
                     ));
@@ -114,7 +118,8 @@ mod tests {
         assert_eq!(settings.features[0].0, "TriggerSelector");
         assert_eq!(settings.link.packet_resend, Some(false));
         assert_eq!(settings.link.bandwidth_bytes_per_second, Some(20_000_000));
-        assert!(settings.is_triggered());
+        assert!(settings.is_triggered() && !settings.ptp);
+        assert!(of(&[("ptp", ControlValue::Switch(true))]).expect("well formed").ptp);
         assert!(!of(&[("TriggerMode", text("Off"))]).expect("well formed").is_triggered());
     }
 
@@ -123,6 +128,7 @@ mod tests {
         for (name, value, words) in [
             ("packet_resends", ControlValue::Switch(true), "packet_resend,"),
             ("packet_resend", ControlValue::Integer(1), "true or false"),
+            ("ptp", text("On"), "true or false"),
             ("packet_bytes", ControlValue::Integer(9), "576 to 16000"),
         ] {
             let refusal = of(&[(name, value)]).expect_err(name);

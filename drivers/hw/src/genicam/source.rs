@@ -7,11 +7,12 @@ use aravis::glib::prelude::Cast as _;
 use aravis::prelude::*;
 use aravis::{Auto, Buffer, BufferStatus, Camera, GvStream, GvStreamPacketResend, GvStreamSocketBuffer, Stream, glib};
 use mimicd_device::{
-    CameraSource, CameraTime, DeviceError, DeviceErrorKind, Frame, FrameGeometry, HostTime, Integrity, Moment, Polled,
+    CameraSource, CameraTime, ClockReading, DeviceError, DeviceErrorKind, Frame, FrameGeometry, HostTime, Integrity,
+    Moment, Polled,
 };
 
 use super::settings::{Link, Settings, packet_delay_nanos};
-use super::{cameras, image, name_of, with_aravis};
+use super::{cameras, image, name_of, timing, with_aravis};
 use crate::camera::CameraOptions;
 use crate::controls::ControlValue;
 use crate::counter::Counter;
@@ -186,6 +187,10 @@ impl CameraSource for GenicamCamera {
         let Some(open) = &self.open else {
             return Err(DeviceError::new(DeviceErrorKind::Disconnected, format!("{}: not open", self.identity)));
         };
+        if self.settings.ptp {
+            let late = |text| DeviceError::new(DeviceErrorKind::TimedOut, format!("{}: {text}", self.options.device));
+            timing::check_shared_clock(&open.camera).map_err(late)?;
+        }
         let failed = |error: glib::Error| io(&self.identity, "starting its stream", &error);
         let stream = open.camera.create_stream().map_err(failed)?;
         set_link(&stream, &self.settings.link);
@@ -249,6 +254,10 @@ impl CameraSource for GenicamCamera {
     fn copied_bytes(&self) -> Option<u64> {
         Some(self.copied_bytes)
     }
+
+    fn read_clock(&mut self) -> Option<ClockReading> {
+        self.open.as_ref().and_then(|open| timing::read_clock(&open.camera))
+    }
 }
 
 /// Gives a buffer to the stream, without the identity of what it held.
@@ -287,6 +296,9 @@ fn open(options: &CameraOptions, settings: &Settings) -> Result<Open, DeviceErro
     set_image(&camera, options).map_err(|text| refuse(&options.device, text))?;
     for (name, value) in &settings.features {
         set_feature(&camera, name, value).map_err(|text| refuse(&options.device, text))?;
+    }
+    if settings.ptp {
+        timing::share_clock(&camera).map_err(|text| refuse(&options.device, text))?;
     }
     set_rate(&camera, options, settings);
     set_share(&camera, &settings.link).map_err(|text| refuse(&options.device, text))?;
