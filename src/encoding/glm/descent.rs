@@ -352,8 +352,11 @@ impl Descent {
     }
 
     fn wants_curvature(&self, index: usize) -> bool {
-        let constant = self.passes == 1 && !self.shared.is_empty();
-        let refresh = matches!(self.passes, 2 | 5 | 10 | 20 | 40);
+        let is_warm = self.shared.is_empty();
+        let constant = self.passes == 1 && !is_warm;
+        // The shared curvature is that of constant rates, which are far behind after the first step. A fit that begins warm
+        // has its own from near its minimum.
+        let refresh = matches!(self.passes, 5 | 10 | 20 | 40) || (self.passes == 2 && !is_warm);
         !constant && (refresh || self.units[index].curvature.is_none())
     }
 
