@@ -7,7 +7,7 @@
 //!
 //! One file of f32 for each seed, `<seed>.f32`, written when whole (a seed whose file is there is left out, so an
 //! interrupted run goes on). Every frame set gives five rows: found anew by the coarse network, with no camera, one and
-//! two left out, then followed, with none and two left out. A row is `points` (K x 4), `views` (C x K x 7) as
+//! two left out, then followed, with none and two left out (a volumetric model looks again without them). A row is `points` (K x 4), `views` (C x K x 7) as
 //! `mimicd::pose::Egocentric` has them, the truth in the same frame (K x 3, mm), the number of cameras left out, and 1
 //! when followed. `--scale` makes the rat (and its arena) this much larger; `--randomise` varies light, coat, noise and
 //! occluders by seed.
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use mimicd::geometry::Calibration;
-use mimicd::pose::{Egocentric, POINT_ROW, PoseConfig, PoseEstimate, PoseStage, VIEW_ROW};
+use mimicd::pose::{Egocentric, ModelKind, POINT_ROW, PoseConfig, PoseEstimate, PoseStage, VIEW_ROW};
 use mimicd_device::{CameraIndex, Frame, FrameGeometry, PixelFormat, Span};
 use mimicd_sim::rat::World;
 use mimicd_sim::render::{Look, RenderAssets, Renderer, Scene, TwinCamera};
@@ -93,11 +93,16 @@ fn one_seed(options: &Options, cameras: &[TwinCamera], stage: &mut PoseStage, se
         }
         let truth_m = truth.keypoints_m.map(|place| Vector3::from(place) * options.scale);
         let views: Vec<Option<&Frame>> = frames.iter().map(Some).collect();
-        stage.reset();
         for (is_followed, losses) in [(false, &[0, 1, 2][..]), (true, &[0, 2])] {
+            stage.reset();
+            if is_followed {
+                stage.estimate(&views, &mut out);
+            }
             stage.estimate(&views, &mut out);
             for &lost in losses {
-                write_row(stage, &out, &truth_m, lost, is_followed, &mut random, &mut rows)?;
+                let mut without = out.clone();
+                lose(stage, &views, lost, is_followed, &mut random, &mut without);
+                write_row(stage, &without, &truth_m, lost, is_followed, &mut rows)?;
             }
         }
     }
@@ -120,30 +125,47 @@ fn renderers(options: &Options, cameras: &[TwinCamera], assets: &RenderAssets, s
     cameras.iter().enumerate().map(renderer).collect()
 }
 
-fn write_row(
-    stage: &PoseStage,
-    found: &PoseEstimate,
-    truth_m: &[Vector3<f64>],
+/// Makes the pose anew without `lost` of the cameras that have a view of the animal.
+fn lose(
+    stage: &mut PoseStage,
+    views: &[Option<&Frame>],
     lost: usize,
     is_followed: bool,
     random: &mut ChaCha8Rng,
-    rows: &mut Vec<f32>,
-) -> Result<()> {
-    let mut out = found.clone();
-    let cameras = stage.cameras().len();
+    out: &mut PoseEstimate,
+) {
+    if lost == 0 {
+        return;
+    }
+    let mut views = views.to_vec();
     let mut left = 0;
-    while left < lost {
-        let view = &mut out.views[random.random_range(0..cameras)];
+    while left < lost && out.views.iter().any(|view| view.crop.width_px > 0.0) {
+        let camera = random.random_range(0..views.len());
+        let view = &mut out.views[camera];
         left += usize::from(view.crop.width_px > 0.0);
         view.crop.width_px = 0.0;
         view.keypoints_px.fill([0.0; 3]);
-        if out.views.iter().all(|view| view.crop.width_px == 0.0) {
-            break;
-        }
+        views[camera] = None;
     }
-    if lost > 0 {
-        stage.triangulate_again(&mut out);
+    if stage.manifest().kind == ModelKind::Multiview {
+        stage.triangulate_again(out);
+        return;
     }
+    if !is_followed {
+        stage.reset();
+    }
+    stage.estimate(&views, out);
+}
+
+fn write_row(
+    stage: &PoseStage,
+    out: &PoseEstimate,
+    truth_m: &[Vector3<f64>],
+    lost: usize,
+    is_followed: bool,
+    rows: &mut Vec<f32>,
+) -> Result<()> {
+    let cameras = stage.cameras().len();
     let place = |name: &str| stage.keypoint_names().iter().position(|own| own == name).context(name.to_owned());
     let [rear, front] = [place(AXIS[0])?, place(AXIS[1])?];
     let Some(frame) = Egocentric::of(&out.keypoints[rear], &out.keypoints[front]) else { return Ok(()) };
@@ -152,7 +174,7 @@ fn write_row(
     let middle = start + keypoints * POINT_ROW;
     rows.resize(middle + cameras * keypoints * VIEW_ROW, 0.0);
     let (points, views) = rows[start..].split_at_mut(middle - start);
-    frame.describe(stage.cameras(), &out, points, views);
+    frame.describe(stage.cameras(), out, points, views);
     rows.extend(truth_m.iter().flat_map(|place| frame.place_mm(place).iter().map(|&v| v as f32).collect::<Vec<_>>()));
     rows.extend([lost as f32, f32::from(u8::from(is_followed))]);
     Ok(())

@@ -118,12 +118,11 @@ impl Decoder {
                 decoder.bins = bins;
                 decoder.stride_px = [1.0 / bins_per_px; 2];
             }
-            Decode::Volume { .. } => {
-                for (output, each) in outputs.iter().zip([3, 1, 1]) {
-                    let total: usize = output.shape.iter().product();
-                    if total != keypoints * each {
-                        return refuse(output, format!("{:?} (keypoints, values)", [keypoints, each]));
-                    }
+            Decode::Volume { spread, views, .. } => {
+                if let Some((output, expected)) =
+                    volume_misfit(outputs, [batch, keypoints], spread.is_some(), views.is_some())
+                {
+                    return refuse(output, expected);
                 }
             }
             Decode::Peaks { instances, .. } => {
@@ -162,6 +161,11 @@ impl Decoder {
         true
     }
 
+    /// Whether the graph says what single views show; a volume may not.
+    pub(super) fn tells_views(&self) -> bool {
+        !matches!(self.decode, Decode::Volume { views: None, .. })
+    }
+
     /// The peak of `keypoint` in image `image` of the batch.
     pub(super) fn peak(&self, outputs: &[Output], image: usize, keypoint: usize) -> Peak {
         match &self.decode {
@@ -182,8 +186,12 @@ impl Decoder {
                 self.peak_at(column as f32, row as f32, confidence(value, *response), [offset(0), offset(1)])
             }
             Decode::Simcc { .. } => self.simcc_peak(outputs, image * self.keypoints + keypoint),
-            // A volume has no peaks in single views.
-            Decode::Volume { .. } => Peak::UNSEEN,
+            Decode::Volume { views: None, .. } => Peak::UNSEEN,
+            Decode::Volume { spread, .. } => {
+                let values = outputs[2 + usize::from(spread.is_some())].values();
+                let [x_px, y_px, confidence] = values.as_chunks::<3>().0[image * self.keypoints + keypoint];
+                finite_peak(x_px, y_px, confidence.clamp(0.0, 1.0))
+            }
             Decode::Peaks { instances, .. } => {
                 let (positions, values) = (outputs[0].values(), outputs[1].values());
                 let candidates = (0..*instances).map(|i| (image * instances + i) * self.keypoints + keypoint);
@@ -197,11 +205,11 @@ impl Decoder {
 
     /// The place of `keypoint` that a volumetric graph gives.
     pub(super) fn place(&self, outputs: &[Output], keypoint: usize) -> Place {
-        let Decode::Volume { unit_m, sure, .. } = &self.decode else { return Place::UNSEEN };
+        let Decode::Volume { unit_m, sure, spread, .. } = &self.decode else { return Place::UNSEEN };
         let at = &outputs[0].values()[3 * keypoint..3 * keypoint + 3];
         let offset_m = [0, 1, 2].map(|axis| f64::from(at[axis] * unit_m));
         let confidence = outputs[1].values()[keypoint] / sure;
-        let spread_m = outputs.get(2).map_or(0.0, |output| output.values()[keypoint] * unit_m);
+        let spread_m = spread.as_ref().map_or(0.0, |_| outputs[2].values()[keypoint] * unit_m);
         if offset_m.iter().all(|v| v.is_finite()) && confidence.is_finite() && spread_m.is_finite() {
             Place { offset_m, confidence: confidence.clamp(0.0, 1.0), spread_m, finite: true }
         } else {
@@ -393,6 +401,23 @@ fn finite_peak(x_px: f32, y_px: f32, confidence: f32) -> Peak {
     } else {
         Peak::NOT_FINITE
     }
+}
+
+/// The output of a volumetric graph that does not fit, and what it should be.
+fn volume_misfit(
+    outputs: &[Output],
+    [batch, keypoints]: [usize; 2],
+    has_spread: bool,
+    has_views: bool,
+) -> Option<(&Output, String)> {
+    let sizes = [3, 1].into_iter().chain(has_spread.then_some(1));
+    for (output, each) in outputs.iter().zip(sizes) {
+        if output.shape.iter().product::<usize>() != keypoints * each {
+            return Some((output, format!("{:?} (keypoints, values)", [keypoints, each])));
+        }
+    }
+    let views = outputs.last().filter(|output| has_views && output.shape != [batch, keypoints, 3])?;
+    Some((views, format!("{:?} (views, keypoints, values)", [batch, keypoints, 3])))
 }
 
 fn grid_in_words(layout: Layout, batch: usize, keypoints: usize) -> String {

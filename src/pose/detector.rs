@@ -70,6 +70,11 @@ impl Detector {
         self.is_volume
     }
 
+    /// Whether the network says what it sees in single views ([`Detector::keypoint_px`]).
+    pub(super) fn tells_views(&self) -> bool {
+        self.decoder.tells_views()
+    }
+
     /// Tells a volumetric network where its volume is and what every view looks at; `None` for a view that is not there.
     pub(super) fn aim(&mut self, centre_m: &Vector3<f64>, cameras: &[CameraModel], crops: &[Option<CropBox>]) {
         self.network.extra_mut(1).copy_from_slice(&[0, 1, 2].map(|axis| centre_m[axis] as f32));

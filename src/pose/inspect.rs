@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ort::value::{Outlet, TensorElementType, ValueType};
 
+use super::manifest::CAMERA_ROW;
 use super::network::{describe, open};
 use super::{PoseError, Provider};
 
@@ -45,12 +46,12 @@ pub fn inspect(file: &Path) -> Result<String, PoseError> {
     let ports = |outlets: &[Outlet]| -> Vec<Port> { outlets.iter().filter_map(Port::of).collect() };
     let (inputs, outputs) = (ports(session.inputs()), ports(session.outputs()));
     let image = inputs.iter().find(|port| port.sizes.len() == 4);
-    let decode = image.and_then(|image| decode(image, &outputs));
-    match (image, decode) {
-        (Some(image), Some(decode)) => text += &manifest(file, image, &decode),
+    let draft = image.and_then(|image| volume(&inputs, &outputs).or_else(|| decode(image, &outputs)));
+    match (image, draft) {
+        (Some(image), Some(draft)) => text += &manifest(file, image, &draft),
         _ => {
-            text += "# No draft: none of the outputs looks like heat maps, heat maps with offsets, SimCC rows or peaks of\n";
-            text += "# a four-dimensional image input.\n";
+            text += "# No draft: none of the outputs looks like heat maps, heat maps with offsets, SimCC rows, peaks or places\n";
+            text += "# in a volume, of a four-dimensional image input.\n";
         }
     }
     Ok(text)
@@ -58,8 +59,37 @@ pub fn inspect(file: &Path) -> Result<String, PoseError> {
 
 /// The decode section of a draft, and how many keypoints it reads.
 struct Draft {
+    kind: &'static str,
     section: String,
     keypoints: Option<usize>,
+}
+
+impl Draft {
+    fn multiview(section: String, keypoints: Option<usize>) -> Self {
+        Self { kind: "multiview", section, keypoints }
+    }
+}
+
+/// A volumetric graph is told about the cameras (rows of [`CAMERA_ROW`] numbers) and where its volume is.
+fn volume(inputs: &[Port], outputs: &[Port]) -> Option<Draft> {
+    let cameras = inputs.iter().find(|port| port.sizes.len() == 2 && port.size(1) == Some(CAMERA_ROW))?;
+    let vectors = || inputs.iter().filter(|port| port.sizes.len() == 1);
+    let centre = vectors().find(|port| port.name.contains("cent") || port.size(0) == Some(3))?;
+    let present = vectors().find(|port| port.name != centre.name)?;
+    let positions = outputs.iter().find(|port| port.sizes.len() == 2 && port.size(1) == Some(3))?;
+    let named = |part: &str| outputs.iter().find(|port| port.name.to_lowercase().contains(part));
+    let confidence = named("conf").or_else(|| outputs.iter().find(|port| port.sizes.len() == 1))?;
+    let mut section = format!(
+        "kind = \"volume\"\ncameras = {:?}\ncentre = {:?}\npresent = {:?}\npositions = {:?}\nconfidence = {:?}\n",
+        cameras.name, centre.name, present.name, positions.name, confidence.name
+    );
+    let seen = outputs.iter().find(|port| port.sizes.len() == 3 && port.size(2) == Some(3));
+    for (key, port) in [("spread", named("spread")), ("views", seen)] {
+        section += &port.map_or_else(String::new, |port| format!("{key} = {:?}\n", port.name));
+    }
+    section += "unit_m = 1.0 # CHOOSE: metres of one unit of the positions\n";
+    section += "sure = 1.0 # CHOOSE: which confidence of the graph counts as 1\n";
+    Some(Draft { kind: "volumetric", section, keypoints: positions.size(0) })
 }
 
 fn is_nhwc(image: &Port) -> bool {
@@ -72,7 +102,7 @@ fn decode(image: &Port, outputs: &[Port]) -> Option<Draft> {
     if let (Some(x), Some(y)) = (named("simcc_x"), named("simcc_y")) {
         let bins = x.size(2).zip(image.size(3)).map_or(2.0, |(bins, width)| bins as f32 / width as f32);
         let section = format!("kind = \"simcc\"\nx = {:?}\ny = {:?}\nbins_per_px = {bins:?}\n", x.name, y.name);
-        return Some(Draft { section, keypoints: x.size(1) });
+        return Some(Draft::multiview(section, x.size(1)));
     }
     let mut maps: Vec<&Port> = outputs.iter().filter(|port| port.sizes.len() == 4 && port.size(3) != Some(2)).collect();
     let axis = if is_nhwc(image) { 3 } else { 1 };
@@ -83,12 +113,12 @@ fn decode(image: &Port, outputs: &[Port]) -> Option<Draft> {
             let names = format!("output = {:?}\noffsets = {:?}\n", scores.name, offsets.name);
             let section =
                 format!("kind = \"heatmap_offsets\"\n{names}{layout}response = \"peak\" # CHOOSE: or \"sigmoid\"\n");
-            Some(Draft { section, keypoints: scores.size(axis) })
+            Some(Draft::multiview(section, scores.size(axis)))
         }
         [scores, ..] => {
             let response = "response = \"peak\" # CHOOSE: \"peak\", \"sigmoid\", \"probability\" or \"softmax\"\n";
             let section = format!("kind = \"heatmap\"\noutput = {:?}\n{layout}{response}", scores.name);
-            Some(Draft { section, keypoints: scores.size(axis) })
+            Some(Draft::multiview(section, scores.size(axis)))
         }
         [] => peaks(outputs),
     }
@@ -114,7 +144,7 @@ fn peaks(outputs: &[Port]) -> Option<Draft> {
     };
     let names = format!("kind = \"peaks\"\npositions = {:?}\nvalues = {:?}\n", positions.name, values.name);
     let section = format!("{names}instances = {}\n", instances.map_or("1 # CHOOSE".to_owned(), |n| n.to_string()));
-    Some(Draft { section, keypoints })
+    Some(Draft::multiview(section, keypoints))
 }
 
 fn manifest(file: &Path, image: &Port, draft: &Draft) -> String {
@@ -133,11 +163,12 @@ fn manifest(file: &Path, image: &Port, draft: &Draft) -> String {
     };
     let file_name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     format!(
-        "name = {stem:?}\nkind = \"multiview\"\n\
+        "name = {stem:?}\nkind = {:?}\n\
          keypoints = [{}] # CHOOSE: names in the order of the output\n\n\
          [crop]\nwidth_m = 0.3 # CHOOSE: how much of the world the network's image shows\n\n\
          [network]\nfile = {file_name:?}\ninput = {:?}\n{}width_px = {}\nheight_px = {}\nchannels = {}\n{pixels}\n\
          [network.decode]\n{}",
+        draft.kind,
         names.join(", "),
         image.name,
         if nhwc { "layout = \"nhwc\"\n" } else { "" },

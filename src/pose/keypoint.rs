@@ -11,7 +11,8 @@ pub struct Keypoint {
     pub confidence: f32,
     /// The views it was made from; bit `i` is camera `i`.
     pub views: u32,
-    /// Root mean square distance of the triangulated place to those views' detections, pixels.
+    /// Root mean square distance of the place that the views agree on to their detections, pixels; 0 where a volumetric
+    /// network does not tell single views.
     pub residual_px: f32,
     /// Covariance of the triangulated place, square metres: xx, xy, xz, yy, yz, zz.
     pub covariance_m2: [f32; 6],

@@ -24,7 +24,7 @@
 //! …
 //! ```
 //!
-//! A multi-view model may bring a `[refiner]` ([`RefinerSpec`]), which corrects what triangulation gives.
+//! A model may bring a `[refiner]` ([`RefinerSpec`]), which corrects where the views say that keypoints are.
 //!
 //! `kind = "volumetric"` takes a graph that gathers all views in a volume itself; its `[network.decode]` has kind `volume`.
 //!
@@ -175,6 +175,10 @@ pub enum Decode {
         /// The confidence output is divided by this (DANNCE's peaks are far below 1).
         #[serde(default = "default_unit_m")]
         sure: f32,
+        /// Name of the output (views, keypoints, 3): what each view says by itself, x and y in input pixels and confidence.
+        /// With it the panel shows what every view saw, a bumped camera is named, and the model may bring a refiner.
+        #[serde(default)]
+        views: Option<String>,
     },
     /// Peaks found inside the graph (sleap-nn exports): positions and their values; NaN where there is none.
     Peaks {
@@ -217,8 +221,8 @@ impl Decode {
             Self::HeatmapOffsets { output, offsets, .. } => vec![output, offsets],
             Self::Simcc { x, y, .. } => vec![x, y],
             Self::Peaks { positions, values, .. } => vec![positions, values],
-            Self::Volume { positions, confidence, spread, .. } => {
-                [positions, confidence].into_iter().chain(spread).map(String::as_str).collect()
+            Self::Volume { positions, confidence, spread, views, .. } => {
+                [positions, confidence].into_iter().chain(spread).chain(views).map(String::as_str).collect()
             }
         }
     }
@@ -290,7 +294,8 @@ pub struct CropSpec {
     pub width_m: f64,
 }
 
-/// A graph that corrects triangulated keypoints; it was trained on one kind of animal and this manifest's network.
+/// A graph that corrects keypoints in 3D; it was trained on one kind of animal and this manifest's network. It is shown what
+/// every view says, which a volumetric graph has to give (`views` in [`Decode::Volume`]).
 ///
 /// Its inputs are `points` (1, keypoints, 4) and `views` (1, cameras, keypoints, 7), as [`super::Egocentric`] writes them;
 /// its output `offsets` (1, keypoints, 3) is what to add in the animal's frame, mm.
@@ -334,7 +339,7 @@ pub struct Manifest {
     /// Finds the animal in the whole view; without it, a moving animal is found against the background.
     #[serde(default)]
     pub coarse: Option<NetworkSpec>,
-    /// Corrects what triangulation gives.
+    /// Corrects where the views say that keypoints are.
     #[serde(default)]
     pub refiner: Option<RefinerSpec>,
 }
@@ -402,9 +407,9 @@ impl Manifest {
     /// What is wrong with the refiner: place and reason.
     fn refiner_fault(&self, refiner: &RefinerSpec) -> Option<(&'static str, String)> {
         let [rear, front] = &refiner.axis;
-        if self.kind != ModelKind::Multiview {
-            let expected = "expected kind = \"multiview\": a refiner corrects what triangulation gives";
-            return Some(("file", format!("kind is {:?}: {expected}", self.kind)));
+        if matches!(self.network.decode, Decode::Volume { views: None, .. }) {
+            let expected = "expected network.decode.views, the output that tells it what each view says";
+            return Some(("file", format!("{}: a refiner for a volume without {expected}", refiner.file.display())));
         }
         if !refiner.file.is_file() {
             return Some(("file", format!("{}: no such file", refiner.file.display())));

@@ -68,16 +68,15 @@ impl Network {
         let fail = |error: ort::Error| PoseError::graph(file, "run", error.message().to_owned());
         let input = Images::new(element, &allocator, shape).map_err(fail)?;
         let wanted = spec.decode.inputs(batch);
-        if let Some(extra) =
-            session.inputs().iter().find(|i| i.name() != name && wanted.iter().all(|w| w.0 != i.name()))
-        {
+        let mut extras = Vec::new();
+        for (wanted, shape) in &wanted {
+            check_tensor(file, "input", session.inputs(), wanted, shape)?;
+            extras.push(zeros(&allocator, shape).map_err(fail)?);
+        }
+        let is_given = |input: &&Outlet| input.name() == name || wanted.iter().any(|wanted| wanted.0 == input.name());
+        if let Some(extra) = session.inputs().iter().find(|input| !is_given(input)) {
             let reason = format!("the graph needs {}, which this kind of model does not give", describe_one(extra));
             return Err(PoseError::graph(file, format!("input {:?}", extra.name()), reason));
-        }
-        let mut extras = Vec::new();
-        for (wanted, shape) in wanted {
-            check_tensor(file, "input", session.inputs(), wanted, &shape)?;
-            extras.push(zeros(&allocator, &shape).map_err(fail)?);
         }
         let shapes = output_shapes(&mut session, &name, &input, &extras, spec).map_err(fail)?;
         let mut binding = session.create_binding().map_err(fail)?;

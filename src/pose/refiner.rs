@@ -1,7 +1,7 @@
-//! A learned correction of triangulated keypoints.
+//! A learned correction of keypoints in 3D.
 //!
-//! A 2D network has habits: a joint inside the coat is drawn to where the coat ends, from one side more than from the
-//! other. Triangulation cannot see them, because all views agree. A refiner was shown many poses of one animal with the
+//! A network that looks at views has habits: a joint inside the coat is drawn to where the coat ends, from one side more than
+//! from the other. Neither triangulation nor a volume can see them, because all views agree. A refiner was shown many poses of one animal with the
 //! truth and gives each keypoint a bounded correction. It knows that animal and that network only, so it is part of the
 //! model's manifest and of nobody else's.
 

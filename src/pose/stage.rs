@@ -9,6 +9,7 @@ use super::manifest::Manifest;
 use super::refiner::Refiner;
 use super::track::Tracker;
 use super::{Keypoint, PoseConfig, PoseError, PoseEstimate, TrackState};
+use crate::clock::timed;
 use crate::geometry::{
     Calibration, CameraModel, Observation, Triangulated, TriangulationOptions, VIEWS_MAX, triangulate_robust,
 };
@@ -185,6 +186,7 @@ impl PoseStage {
     ///
     /// Never fails: what cannot be seen has confidence 0, and `out.integrity` says what was wrong.
     pub fn estimate(&mut self, views: &[Option<&Frame>], out: &mut PoseEstimate) {
+        debug_assert_eq!(views.len(), self.cameras.len(), "one entry for each camera");
         out.clear(self.manifest.keypoints.len(), self.cameras.len());
         let predicted = match self.tracker.predicted_m() {
             Some(centre) => Some(centre),
@@ -199,9 +201,9 @@ impl PoseStage {
         };
         self.aim(views, &centre);
         let seen = if self.fine.is_volume() {
-            self.look_into_volume(&centre, out)
+            (self.aim_volume(&centre, out) && self.observe(out)).then(|| self.read_volume(&centre, out)).flatten()
         } else {
-            self.observe(views, out).then(|| self.solve(out)).flatten()
+            self.observe(out).then(|| self.solve(out)).flatten()
         };
         match seen {
             Some(centre) => self.tracker.seen(centre),
@@ -270,9 +272,8 @@ impl PoseStage {
         (camera.sees(&pixel) && self.fine.look(view, frame, &crop)).then_some(crop)
     }
 
-    /// Runs the network and reads the peaks into `out.views`; `false` when the network failed.
-    fn observe(&mut self, views: &[Option<&Frame>], out: &mut PoseEstimate) -> bool {
-        debug_assert_eq!(views.len(), self.cameras.len(), "one entry for each camera");
+    /// Runs the network and reads what each view says into `out.views`; `false` when the network failed.
+    fn observe(&mut self, out: &mut PoseEstimate) -> bool {
         if std::mem::take(&mut self.poisoned) {
             self.fine.poison();
         }
@@ -283,6 +284,9 @@ impl PoseStage {
             let Some(crop) = crop else { continue };
             let estimate = &mut out.views[view];
             estimate.crop = *crop;
+            if !self.fine.tells_views() {
+                continue;
+            }
             for (keypoint, seen) in estimate.keypoints_px.iter_mut().enumerate() {
                 match self.fine.keypoint_px(view, keypoint, crop) {
                     Some(found) => *seen = found,
@@ -293,46 +297,59 @@ impl PoseStage {
         true
     }
 
-    /// Runs a volumetric network around `centre`; gives the animal's centre when enough of it was seen.
-    fn look_into_volume(&mut self, centre: &Vector3<f64>, out: &mut PoseEstimate) -> Option<Vector3<f64>> {
-        let mut views = 0u32;
-        for (view, crop) in self.crops.iter().enumerate() {
-            let Some(crop) = crop else { continue };
-            out.views[view].crop = *crop;
-            views |= 1 << view;
-        }
-        // One view says nothing about depth.
-        if views.count_ones() < 2 {
-            return None;
+    /// Tells a volumetric network where to look; `false` with a single view, which says nothing about depth.
+    fn aim_volume(&mut self, centre: &Vector3<f64>, out: &mut PoseEstimate) -> bool {
+        for (view, crop) in out.views.iter_mut().zip(&self.crops) {
+            view.crop = crop.unwrap_or_default();
         }
         self.fine.aim(centre, &self.cameras, &self.crops);
-        if std::mem::take(&mut self.poisoned) {
-            self.fine.poison();
-        }
-        if !run(&mut self.fine, self.clock, out) {
-            return None;
-        }
+        self.crops.iter().flatten().count() >= 2
+    }
+
+    /// Reads where a volumetric network put every keypoint; gives the animal's centre when enough of it was seen.
+    fn read_volume(&self, centre: &Vector3<f64>, out: &mut PoseEstimate) -> Option<Vector3<f64>> {
+        let views = self
+            .crops
+            .iter()
+            .enumerate()
+            .filter(|(_, crop)| crop.is_some())
+            .fold(0, |mask, (view, _)| mask | 1 << view);
+        let support = if u32::count_ones(views) < 3 { TWO_VIEWS_SUPPORT } else { 1.0 };
         let mut middle = Middle::default();
-        for (index, keypoint) in out.keypoints.iter_mut().enumerate() {
+        for index in 0..out.keypoints.len() {
             let place = self.fine.place(index);
             if !place.finite {
                 out.integrity |= Integrity::NOT_FINITE;
                 continue;
             }
             let xyz_m = centre + Vector3::from(place.offset_m);
-            let support = if views.count_ones() < 3 { TWO_VIEWS_SUPPORT } else { 1.0 };
             let variance = place.spread_m * place.spread_m;
-            *keypoint = Keypoint {
+            let keypoint = Keypoint {
                 xyz_m: xyz_m.into(),
                 confidence: place.confidence * support,
                 views,
-                residual_px: 0.0,
+                residual_px: self.residual_px(&xyz_m, index, out),
                 covariance_m2: [variance, 0.0, 0.0, variance, 0.0, variance],
                 correction_m: [0.0; 3],
             };
-            middle.add(keypoint);
+            middle.add(&keypoint);
+            out.keypoints[index] = keypoint;
         }
         middle.of(out.keypoints.len())
+    }
+
+    /// Root mean square distance of a place to where the views saw the keypoint, weighted by their confidence; 0 where none
+    /// did.
+    fn residual_px(&self, xyz_m: &Vector3<f64>, keypoint: usize, out: &PoseEstimate) -> f32 {
+        let (mut squares, mut weights) = (0.0, 0.0);
+        for (camera, view) in self.cameras.iter().zip(&out.views) {
+            let [x, y, confidence] = view.keypoints_px[keypoint].map(f64::from);
+            if let Some(pixel) = (confidence > 0.0).then(|| camera.project(xyz_m)).flatten() {
+                squares += confidence * (pixel - Vector2::new(x, y)).norm_squared();
+                weights += confidence;
+            }
+        }
+        if weights > 0.0 { (squares / weights).sqrt() as f32 } else { 0.0 }
     }
 
     /// Triangulates every keypoint; gives the animal's centre when enough of it was seen.
@@ -358,11 +375,8 @@ impl PoseStage {
     fn refine(&mut self, out: &mut PoseEstimate) {
         let Some(refiner) = &mut self.refiner else { return };
         let Some(frame) = refiner.look(&self.cameras, out) else { return };
-        let started = self.clock.map(|now| now());
-        let ran = refiner.run();
-        if let (Some(started), Some(now)) = (started, self.clock) {
-            out.inference = out.inference + (now() - started);
-        }
+        let (ran, spent) = timed(self.clock, || refiner.run());
+        out.inference = out.inference + spent;
         match ran {
             Ok(()) => refiner.correct(&frame, out),
             Err(_) => out.integrity |= Integrity::CORRUPT,
@@ -394,11 +408,8 @@ impl PoseStage {
 
 /// Runs a network and adds its time; `false` when it failed.
 fn run(detector: &mut Detector, clock: Option<fn() -> HostTime>, out: &mut PoseEstimate) -> bool {
-    let started = clock.map(|now| now());
-    let ran = detector.run();
-    if let (Some(started), Some(now)) = (started, clock) {
-        out.inference = out.inference + (now() - started);
-    }
+    let (ran, spent) = timed(clock, || detector.run());
+    out.inference = out.inference + spent;
     if ran.is_err() {
         out.integrity |= Integrity::CORRUPT;
     }

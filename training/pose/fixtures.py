@@ -218,11 +218,57 @@ def refiner(path, offsets):
     )
 
 
+def dannce_weights(channels, sharp=60.0):
+    """Weights of a DANNCE network, two wide and not trained: what is bright in most channels is keypoint 0, what is dark
+    keypoint 1, both one voxel further along the volume's first axis (y) than they are seen, so that an exchange of axes shows."""
+    import torch
+
+    state = {}
+
+    def conv(name, taps, size=3):
+        state[f"{name}.weight"] = torch.zeros(*taps.shape, size, size, size)
+        state[f"{name}.weight"][:, :, size // 2, size // 2, size // 2] = taps
+        state[f"{name}.bias"] = torch.zeros(len(taps))
+
+    def norm(name):
+        known = {"weight": torch.ones(2), "bias": torch.zeros(2), "running_mean": torch.zeros(2), "running_var": torch.ones(2)}
+        state.update({f"{name}.{part}": value for part, value in known.items()})
+
+    def block(name, taps):
+        conv(f"encoder_decoder.{name}.block.0", taps)
+        conv(f"encoder_decoder.{name}.block.3", torch.eye(2))
+        norm(f"encoder_decoder.{name}.block.1")
+        norm(f"encoder_decoder.{name}.block.4")
+
+    mean = torch.full((1, channels), 1.0 / channels)
+    block("encoder_res1", torch.cat([mean, -mean]))
+    for level in (2, 3, 4):
+        block(f"encoder_res{level}", torch.zeros(2, 2))
+    for level in (3, 2, 1):
+        up = f"encoder_decoder.decoder_upsample{level}.block.0"
+        state[f"{up}.weight"], state[f"{up}.bias"] = torch.zeros(2, 2, 2, 2, 2), torch.zeros(2)
+        # Of what comes from below and of what was seen, the latter.
+        block(f"decoder_res{level}", torch.cat([torch.zeros(2, 2), torch.eye(2)], dim=1))
+    shifted = state["encoder_decoder.decoder_res1.block.3.weight"]
+    shifted[:, :, 0], shifted[:, :, 1] = shifted[:, :, 1].clone(), 0.0
+    conv("output_layer", sharp * torch.eye(2), size=1)
+    return state
+
+
+def dannce(path):
+    """What `dannce.py` makes of a network for six cameras, with a volume of 24 voxels of 10 mm along each side."""
+    import dannce as maker
+
+    graph = maker.Dannce(maker.Unet(dannce_weights(6 * 3)), 24, 0.24).eval()
+    maker.export(graph, 6, 3, 128, path)
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for make in (lightning_pose, deeplabcut, rtmpose, sleap, sleap_centroid, sleap_centered_instance, sleap_topdown):
         make(folder / f"{make.__name__}.onnx")
+    dannce(folder / "dannce.onnx")
     # Three to the left; far too long, 3 : 4 forwards and down.
     refiner(folder / "refiner.onnx", [[0, 3, 0], [300, 0, -400]])
     refiner(folder / "refiner_nan.onnx", [[0, 3, 0], [0, np.nan, 0]])

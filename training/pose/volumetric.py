@@ -12,7 +12,9 @@ far one view's word counts (`--beta`). The graph takes
 | `centre` | 3 | middle of the volume, world, m |
 | `present` | views | 1 or 0 |
 
-and gives `keypoints` (maps, 3; offsets from the centre, m), `confidence` (maps) and `spread` (maps; m). Voxels are
+and gives `keypoints` (maps, 3; offsets from the centre, m), `confidence` (maps), `spread` (maps; m) and `seen` (views,
+maps, 3): what each view says by itself, x and y in pixels of the crop's image and confidence, as the runtime reads it from
+the maps of the multi-view model (`refine = "whole"` with `spread`). Voxels are
 projected and sampled inside the graph, so that a GPU provider keeps everything but the images on the GPU.
 """
 
@@ -31,6 +33,8 @@ from train import CROP_WIDTH_M, SIZES, TARGET_SD_CELLS, make_net
 
 # Probability mixed into every cell: what an outlier view can at most say against a place.
 FLOOR = 1e-5
+# Confidence of a single view, as in the multi-view model's manifest: 1 / (1 + (variance - SURE_PX^2) / HALF_PX^2).
+SURE_PX, HALF_PX = 3.2, 2.0
 
 
 def cube(cells, voxel_m):
@@ -51,6 +55,20 @@ def project(cameras, points):
     xd = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
     yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     return torch.stack([a * xd + b * yd + c, d * yd + e], -1)
+
+
+def seen_alone(odds, image_width_px):
+    """(views, maps, rows, columns) that sum to one -> (views, maps, 3): mean place, pixels of the image, and confidence."""
+    rows, columns = odds.shape[2:]
+    stride = image_width_px / columns
+    means, variances = [], []
+    for odds_along, cells in ((odds.sum(dim=2), columns), (odds.sum(dim=3), rows)):
+        axis = torch.arange(cells, dtype=torch.float32)
+        mean = (odds_along * axis).sum(dim=2)
+        variances.append((odds_along * axis * axis).sum(dim=2) - mean * mean)
+        means.append((mean + 0.5) * stride - 0.5)
+    excess = (0.5 * stride * stride * (variances[0] + variances[1]) - SURE_PX**2).clamp_min(0)
+    return torch.stack([*means, 1 / (1 + excess / HALF_PX**2)], -1)
 
 
 class Volumetric(nn.Module):
@@ -89,7 +107,7 @@ class Volumetric(nn.Module):
             place = place + move
         best = seen.amax(dim=2).sum(dim=0) / present.sum().clamp_min(1)
         confidence = (torch.exp(best) * (FLOOR / self.sure)).clamp(0, 1)
-        return place, confidence, spread
+        return place, confidence, spread, seen_alone(odds, images.shape[3])
 
 
 def camera_rows(source, frame):
@@ -113,7 +131,7 @@ def check(graph, source, frames):
         picks = [(0, frame * source.cameras + c) for c in range(source.cameras)]
         images, _, _, _ = views.keypoint_batch([source], picks, SIZES["keypoints"][0], CROP_WIDTH_M)
         centre = torch.from_numpy(source.world[frame].mean(axis=0))
-        place, _, _ = graph(images, camera_rows(source, frame), centre, torch.ones(source.cameras))
+        place, *_ = graph(images, camera_rows(source, frame), centre, torch.ones(source.cameras))
         errors.append((place + centre - torch.from_numpy(source.world[frame])).norm(dim=1).numpy() * 1e3)
     errors = np.concatenate(errors)
     return errors.mean(), np.quantile(errors, 0.95)
@@ -149,8 +167,8 @@ def main():
         str(options.out),
         opset_version=17,
         input_names=["images", "cameras", "centre", "present"],
-        output_names=["keypoints", "confidence", "spread"],
-        dynamic_axes={name: {0: "views"} for name in ("images", "cameras", "present")},
+        output_names=["keypoints", "confidence", "spread", "seen"],
+        dynamic_axes={name: {0: "views"} for name in ("images", "cameras", "present", "seen")},
         dynamo=False,
     )
     onnx.checker.check_model(onnx.load(options.out))
