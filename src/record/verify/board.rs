@@ -37,6 +37,11 @@ impl TriggerAccount {
 
 /// The account, where there is a train.
 pub(super) fn triggers(folder: &Path, manifest: &Manifest) -> Result<Vec<TriggerAccount>, RecordError> {
+    Ok(account(&heard(folder, manifest)?, &manifest.gaps).into_iter().collect())
+}
+
+/// Index and time of every trigger that the host heard of, in order.
+pub(super) fn heard(folder: &Path, manifest: &Manifest) -> Result<Vec<(i64, i64)>, RecordError> {
     let mut rows = Vec::new();
     tables::scan(folder, manifest, TRIGGERS, &["t_ns", "trigger_index"], |batch| {
         let times = tables::integers(batch, "t_ns");
@@ -45,7 +50,7 @@ pub(super) fn triggers(folder: &Path, manifest: &Manifest) -> Result<Vec<Trigger
         );
     })?;
     rows.sort_unstable();
-    Ok(account(&rows, &manifest.gaps).into_iter().collect())
+    Ok(rows)
 }
 
 /// `rows` are indices with their times, in order.

@@ -9,6 +9,7 @@ use mimicd_device::Integrity;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::board::heard;
 use crate::record::error::RecordError;
 use crate::record::manifest::Manifest;
 use crate::record::schema::{EPHYS_PREFIX, FRAMES};
@@ -50,13 +51,7 @@ pub(super) fn exposures(
     if lines.is_empty() {
         return Ok(Vec::new());
     }
-    let mut triggers = Vec::new();
-    tables::scan(folder, manifest, "triggers", &["t_ns", "trigger_index"], |batch| {
-        let times = tables::integers(batch, "t_ns").into_iter();
-        let indices = tables::integers(batch, "trigger_index").into_iter();
-        triggers.extend(indices.zip(times).filter_map(|(index, time)| Some((index?, time?))));
-    })?;
-    triggers.sort_unstable();
+    let triggers = heard(folder, manifest)?;
     let mut frames = vec![BTreeMap::new(); manifest.catalog.cameras.len()];
     tables::scan(folder, manifest, FRAMES, &["camera", "trigger_index", "integrity"], |batch| {
         let [cameras, indices, flags] =
