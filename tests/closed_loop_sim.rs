@@ -24,8 +24,10 @@ fn config(seed: u64, faults: &[String], folder: &Path) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/twin.toml");
     let preset = std::fs::read_to_string(&path).expect("the preset is there");
     let faults: String = faults.iter().map(|fault| format!("\n[[twin.fault]]\n{fault}\n")).collect();
-    let record =
-        format!("folder = \"{}\"\nvideo = \"none\"\ndisk_margin_bytes = 0\nlane_kib = 32768", folder.display());
+    let record = format!(
+        "folder = \"{}\"\nvideo = \"none\"\ndisk_margin_bytes = 0\nrefuse_below_minutes = 0\nlane_kib = 32768",
+        folder.display()
+    );
     let text = preset
         .replace("folder = \"../recordings\"", &record)
         .replace("stretch_every = 150", "stretch_every = 40")

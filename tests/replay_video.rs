@@ -48,6 +48,7 @@ fn replay(folder: &Path, faults: &[(char, VideoFault)]) -> VideoReport {
             folder: recordings.path().to_owned(),
             video: VideoCodec::None,
             disk_margin_bytes: 0,
+            refuse_below_minutes: 0,
             ..RecordConfig::default()
         },
     };

@@ -25,7 +25,10 @@ fn a_steady_state_allocates_nothing() {
     }
     let folder = tempfile::tempdir().expect("a folder for the recording");
     let path = root.join("configs/twin.toml");
-    let record = format!("folder = \"{}\"\nvideo = \"none\"\ndisk_margin_bytes = 0", folder.path().display());
+    let record = format!(
+        "folder = \"{}\"\nvideo = \"none\"\ndisk_margin_bytes = 0\nrefuse_below_minutes = 0",
+        folder.path().display()
+    );
     let text = std::fs::read_to_string(&path).expect("the preset is there");
     let text = text.replace("folder = \"../recordings\"", &record);
     let config = Config::parse(&text, &path).unwrap_or_else(|errors| panic!("{errors}"));

@@ -67,6 +67,7 @@ fn bench(text: &str, folder: &Path) -> Bench {
         folder: folder.to_owned(),
         video: VideoCodec::None,
         disk_margin_bytes: 0,
+        refuse_below_minutes: 0,
         ..RecordConfig::default()
     };
     let shapes = TableShapes { keypoints: 1, cameras: 1, signals: Vec::new(), action_sd: false, encoding: false };

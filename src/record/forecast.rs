@@ -39,9 +39,10 @@ impl Forecast {
 
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hours = self.seconds() / 3_600.0;
-        let (free, rate) = (self.free_bytes as f64 * 1e-9, self.bytes_per_second * 1e-6);
-        write!(f, "{free:.1} GB free, about {rate:.1} MB/s expected: lasts {hours:.1} h")
+        let [free, kept] = [self.free_bytes, self.reserved_bytes].map(|bytes| bytes as f64 * 1e-9);
+        let (rate, minutes) = (self.bytes_per_second * 1e-6, self.seconds() / 60.0);
+        write!(f, "{free:.1} GB free, {kept:.1} of it kept in reserve, about {rate:.1} MB/s expected: lasts ")?;
+        if minutes < 60.0 { write!(f, "{minutes:.0} min") } else { write!(f, "{:.1} h", minutes / 60.0) }
     }
 }
 
@@ -103,5 +104,22 @@ fn video_rate(codec: VideoCodec, camera: &CameraInfo) -> f64 {
         VideoCodec::Ffv1 => pixels * FFV1_PIXEL * camera.format.bytes_per_pixel() as f64,
         VideoCodec::Raw => pixels * camera.format.bytes_per_pixel() as f64,
         VideoCodec::None => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_told_apart_from_what_can_be_used() {
+        let disk = |free_bytes| Forecast { free_bytes, reserved_bytes: 3_000_000_000, bytes_per_second: 10e6 };
+        assert_eq!(
+            disk(5_700_000_000).to_string(),
+            "5.7 GB free, 3.0 of it kept in reserve, about 10.0 MB/s expected: lasts 4 min"
+        );
+        assert_eq!(disk(75_000_000_000).seconds(), 7_200.0);
+        assert!(disk(75_000_000_000).to_string().ends_with("lasts 2.0 h"));
+        assert!(disk(1).to_string().ends_with("lasts 0 min"), "less than the reserve");
     }
 }

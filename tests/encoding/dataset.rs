@@ -60,6 +60,7 @@ pub(super) fn record(folder: &Path) -> PathBuf {
         folder: folder.to_owned(),
         video: VideoCodec::None,
         disk_margin_bytes: 1_000_000,
+        refuse_below_minutes: 0,
         ..RecordConfig::default()
     };
     let info = RecordingInfo::new("rat", "test", SystemTime::now(), serde_json::json!({}));

@@ -27,7 +27,7 @@ fn config(folder: &Path) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/twin.toml");
     let preset = fs::read_to_string(&path).expect("the preset is there");
     let record = format!(
-        "folder = \"{}\"\nvideo = \"none\"\ndisk_margin_bytes = 0\nlane_kib = 32768\n\n[spikes]\nsort = false",
+        "folder = \"{}\"\nvideo = \"none\"\ndisk_margin_bytes = 0\nrefuse_below_minutes = 0\nlane_kib = 32768\n\n[spikes]\nsort = false",
         folder.display()
     );
     let encoding = format!(

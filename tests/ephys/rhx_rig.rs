@@ -131,6 +131,7 @@ folder = "{}"
 video = "none"
 lane_kib = 16384
 disk_margin_bytes = 0
+refuse_below_minutes = 0
 [panel]
 ip_port = "127.0.0.1:0"
 [twin]

@@ -1,15 +1,15 @@
 //! What goes into the recorder comes out of the Parquet files, and nothing else.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::support::{CHANNELS, Feed, config, sample, start};
+use super::support::{CHANNELS, Feed, arrays, cameras, config, sample, start, tables};
 use super::twin::has_ffmpeg;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Float32Type, Int16Type, Int64Type};
-use mimicd::config::VideoCodec;
-use mimicd::record::{Manifest, verify};
+use mimicd::config::{RecordConfig, VideoCodec};
+use mimicd::record::{Manifest, Recorder, RecordingInfo, verify};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 fn read(folder: &Path, table: &str) -> Vec<RecordBatch> {
@@ -169,4 +169,20 @@ fn kill_encoder_of(file: &Path) {
         }
     }
     panic!("no encoder of {}", file.display());
+}
+
+#[test]
+fn a_disk_without_room_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |config: RecordConfig| {
+        let info = RecordingInfo::new("rat", "test-rig", SystemTime::now(), serde_json::json!({}));
+        let error = Recorder::start(&config, info, tables(), cameras(), arrays()).err().expect("refused");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was begun");
+        error.to_string()
+    };
+    let config = || config(folder.path(), VideoCodec::None);
+    let full = refused(RecordConfig { disk_margin_bytes: u64::MAX, ..config() });
+    assert!(full.contains("record.disk_margin_bytes"), "{full}");
+    let soon = refused(RecordConfig { refuse_below_minutes: u32::MAX, ..config() });
+    assert!(soon.contains("in reserve") && soon.contains("record.refuse_below_minutes"), "{soon}");
 }

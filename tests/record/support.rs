@@ -31,6 +31,7 @@ pub(crate) fn config(folder: &Path, video: VideoCodec) -> RecordConfig {
         lane_kib: 256,
         journal_buffer_mib: 8,
         disk_margin_bytes: 1_000_000,
+        refuse_below_minutes: 0,
         ..RecordConfig::default()
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn record(folder: &Path, span: Span, faults: &[&str]) -> PathBuf {
     let faults: String = faults.iter().map(|fault| format!("\n[[twin.fault]]\n{fault}\n")).collect();
     let video = if has_ffmpeg() { "x264" } else { "raw" };
     let record = format!(
-        "folder = \"{}\"\nvideo = \"{video}\"\nvideo_queue_frames = 1000\ndisk_margin_bytes = 0\nlane_kib = 32768\npart_seconds = 2",
+        "folder = \"{}\"\nvideo = \"{video}\"\nvideo_queue_frames = 1000\ndisk_margin_bytes = 0\nrefuse_below_minutes = 0\nlane_kib = 32768\npart_seconds = 2",
         folder.display()
     );
     let text = preset

@@ -63,6 +63,9 @@ pub fn wait<T>(seconds: u64, mut find: impl FnMut() -> Option<T>) -> T {
 pub fn config(home: &Path, more: &str, record: &str) -> PathBuf {
     let above = env!("CARGO_MANIFEST_DIR");
     let preset = fs::read_to_string(format!("{above}/configs/twin.toml")).unwrap();
+    // These recordings last seconds: a disk that an hour would fill is large enough.
+    let margin = if record.contains("disk_margin_bytes") { "" } else { "disk_margin_bytes = 100_000_000\n" };
+    let record = format!("refuse_below_minutes = 0\n{margin}{record}");
     let mut text = preset
         .replace("\"../.deps", &format!("\"{above}/.deps"))
         .replace("\"../models", &format!("\"{above}/models"))
