@@ -27,6 +27,9 @@ use crate::host_now;
 
 /// How long the reader may take to open the camera, and to end.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the user may take to allow it.
+#[cfg(target_os = "macos")]
+const LEAVE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One image on its way.
 struct Shot {
@@ -81,10 +84,37 @@ impl Webcam {
                 return Err(DeviceError::new(DeviceErrorKind::Unsupported, text));
             }
         };
+        ask_leave()?;
         let (_, name) = find(&options.device)?;
         let identity = format!("webcam {name:?} ({})", options.device);
         Ok(Self { options, identity, format, between: None, parker: Parker::new(), gap_before: false })
     }
+}
+
+/// macOS gives cameras to nobody whom its user has not allowed to have them.
+#[cfg(target_os = "macos")]
+fn ask_leave() -> Result<(), DeviceError> {
+    if nokhwa::nokhwa_check() {
+        return Ok(());
+    }
+    let (said, answer) = crossbeam::channel::bounded(1);
+    nokhwa::nokhwa_initialize(move |is_allowed| {
+        said.try_send(is_allowed).ok(); // Only the first answer counts.
+    });
+    match answer.recv_timeout(LEAVE_PATIENCE) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => {
+            let text =
+                "cameras are not allowed to this program: allow them in System Settings, Privacy & Security, Camera";
+            Err(DeviceError::new(DeviceErrorKind::PermissionDenied, text.to_owned()))
+        }
+    }
+}
+
+/// Nobody has to be asked.
+#[cfg(not(target_os = "macos"))]
+fn ask_leave() -> Result<(), DeviceError> {
+    Ok(())
 }
 
 /// The camera with this number or name.
