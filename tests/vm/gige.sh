@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Six GigE Vision cameras in network namespaces of this machine (no virtual machine), followed by the real driver: sustained, and with
-# lost packets, a camera that dies, a link that is cut; then cameras with and without a clock shared by PTP. The fake cameras' block ids begin near 65,300 and wrap after seconds; the clock
+# lost packets, a camera that dies, a link that is cut; then cameras with and without a clock shared by PTP, and one whose clock is latched. The fake cameras' block ids begin near 65,300 and wrap after seconds; the clock
 # of the sixth runs 100 ppm fast.
 #
 # usage: gige.sh [MIMICD]
@@ -13,11 +13,11 @@ mimicd=$(realpath "${1:-target/debug/mimicd}")
 export LD_LIBRARY_PATH=$PWD/.deps/mujoco/lib
 home=$(mktemp -d)
 declare -A fake
-clean() { for pid in "${fake[@]}"; do pkill -P "$pid" 2> /dev/null || true; kill "$pid" 2> /dev/null || true; done; for n in acq cam1 cam2 cam3 cam4 cam5 cam6; do ip netns del $n 2> /dev/null || true; done; rm -rf "$home"; }
+clean() { for pid in "${fake[@]}"; do pkill -P "$pid" 2> /dev/null || true; kill "$pid" 2> /dev/null || true; done; for n in acq cam1 cam2 cam3 cam4 cam5 cam6 cam7; do ip netns del $n 2> /dev/null || true; done; rm -rf "$home"; }
 trap clean EXIT
 ip netns add acq; ip -n acq link set lo up; ip -n acq link add br0 mtu 9000 type bridge
 ip -n acq addr add 10.77.0.1/24 brd + dev br0; ip -n acq link set br0 up
-for i in 1 2 3 4 5 6; do
+for i in 1 2 3 4 5 6 7; do
     ip netns add cam$i; ip -n cam$i link set lo up
     ip link add v$i netns acq mtu 9000 type veth peer name eth0 netns cam$i mtu 9000
     ip -n acq link set v$i master br0; ip -n acq link set v$i up
@@ -72,5 +72,15 @@ for i in 1 4 5; do watch $(devices $i) --width 640 --height 480 --seconds 4 --co
 need ptp1 'none of PtpEnable, GevIEEE1588'
 need ptp4 "^cam1: [0-9]+ frames .*$whole"
 need ptp5 'PtpStatus is Listening, expected Slave or Master'
+
+echo "== a clock that is latched: the seventh stands before the sixth, whose clock is then the machine's"
+kill_camera 6; cp "$home/plain.xml" "$home/latch.xml"
+sed -i 's|</RegisterDescription>|<Command Name="TimestampLatch"><pValue>LatchRegister</pValue><CommandValue>2</CommandValue></Command><IntReg Name="LatchRegister"><Address>0x0944</Address><Length>4</Length><AccessMode>WO</AccessMode><pPort>Device</pPort><Sign>Unsigned</Sign><Endianess>BigEndian</Endianess></IntReg><IntReg Name="TimestampLatchValue"><Address>0x0948</Address><Length>8</Length><AccessMode>RO</AccessMode><pPort>Device</pPort><Cachable>NoCache</Cachable><Sign>Unsigned</Sign><Endianess>BigEndian</Endianess></IntReg></RegisterDescription>|' "$home/latch.xml"
+camera 6 -g "$home/latch.xml"
+ip netns exec cam7 nice -n -15 python3 "$(dirname "$0")/latched_camera.py" 10.77.0.17 10.77.0.16 CAM07 & fake[7]=$!
+sleep 2
+watch $(devices 7) --width 640 --height 480 --seconds 8 2>&1 | tee "$home/latched" || failed=1
+need latched "^cam1: [0-9]+ frames .*$whole"
+need latched 'from stamp to arrival .* \(its clock was read to [0-9.]+ ms\)'
 
 [ $failed = 0 ] && echo "gige: all held" || exit 1
