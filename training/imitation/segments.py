@@ -13,6 +13,7 @@ import torch
 import balance
 import layout
 import rat
+import transition
 
 LENGTH = 24
 # Control steps that share one linearisation, taken at the first of them.
@@ -25,7 +26,10 @@ DEVIATION = np.repeat([0.002, 0.03, 0.02, 0.04, 0.5, 0.5, 0.02], [3, 3, 67, 3, 3
 # Correlated noise on the action, up to so much, and now and then a push.
 NOISE, NOISE_CORRELATION = 0.05, 0.8
 PUSH_RATE, PUSH_M_PER_S, PUSH_RAD_PER_S = 0.01, 0.05, 0.6
-START_AT_BEGINNING, EPISODE_STEPS = 0.2, 400
+EPISODE_STEPS = 250
+# Falls are counted for each quarter of a second of every motion (it and its mirror image together), newest first. A rat starts
+# up to so many steps before a place, drawn by how often rats fall there; `EVENLY` is what a place without falls has.
+BIN, BEFORE, EVENLY, NEWEST, AT_FIRST = 24, 48, 0.1, 0.15, 0.5
 # A stretch ends where the rat is farther than this from the motion: nothing is learned from lying there.
 LOST_ROOT_M, LOST_RAD = 0.06, np.radians(50)
 
@@ -53,6 +57,32 @@ class Motions:
     def ahead(self, index, motion):
         """Indices of the frames that the policy sees from control step `index`."""
         return np.minimum(index + self.stride * np.arange(1, layout.FRAMES + 1), self.last[motion])
+
+
+class Bins:
+    """How often rats fall at each place of the motions, and where the next one starts. Motions come in mirrored pairs."""
+
+    def __init__(self, motions):
+        self.motions = motions
+        self.count = [max(1, -(-int(steps) // BIN)) for steps in motions.steps[::2]]
+        self.first = np.concatenate([[0], np.cumsum(self.count)])
+        self.falls = np.full(self.first[-1], AT_FIRST)
+
+    def draw(self, random):
+        """A motion and a step in it."""
+        weight = self.falls + EVENLY
+        place = int(random.choice(len(weight), p=weight / weight.sum()))
+        pair = int(np.searchsorted(self.first, place, "right")) - 1
+        motion = 2 * pair + int(random.integers(2))
+        i = (place - self.first[pair]) * BIN + int(random.integers(BIN)) - int(random.integers(BEFORE))
+        return motion, int(np.clip(i, 0, max(0, self.motions.steps[motion] - LENGTH - 1)))
+
+    def passed(self, motion, index, lost):
+        """A rat of `motion` came to control step `index`, or was lost there."""
+        i = index - self.motions.first[motion]
+        if lost or i % BIN == BIN - 1:
+            place = self.first[motion // 2] + min(i // BIN, self.count[motion // 2] - 1)
+            self.falls[place] += NEWEST * (float(lost) - self.falls[place])
 
 
 class Observation:
@@ -129,12 +159,11 @@ class Collector:
         self.plant = balance.Plant()
         self.m = self.plant.model
         self.motions, self.policy, self.count = motions, policy, count
-        self.chance = motions.steps / motions.steps.sum()
         self.observe = Observation(self.plant)
         self.scratch = mujoco.MjData(self.m)
         self.data = [mujoco.MjData(self.m) for _ in range(count)]
-        nx = 2 * self.m.nv + self.m.na
-        self.A, self.B = np.zeros((nx, nx)), np.zeros((nx, self.m.nu))
+        self.transition = transition.Transition(self.plant)
+        self.bins = Bins(motions)
         self.ends = rat.body_ids(self.m, rat.APPENDAGES)
         self.rats = [{} for _ in range(count)]
         for k in range(count):
@@ -142,9 +171,7 @@ class Collector:
 
     def begin(self, k):
         r = self.random
-        motion = int(r.choice(len(self.chance), p=self.chance))
-        steps = int(self.motions.steps[motion])
-        i = 0 if r.random() < START_AT_BEGINNING else int(r.integers(max(1, steps - LENGTH)))
+        motion, i = self.bins.draw(r)
         index = self.motions.first[motion] + i
         self.plant.data = self.data[k]
         self.plant.reset(self.motions, index)
@@ -175,11 +202,14 @@ class Collector:
     def linearise(self, d, control):
         """Transition over one control period, or nothing where the simulator has no derivative."""
         s = self.scratch
+        s.qpos[:], s.qvel[:], s.act[:], s.qacc_warmstart[:] = d.qpos, d.qvel, d.act, d.qacc_warmstart
+        s.ctrl[:] = control
+        mujoco.mj_forward(self.m, s)
         for step in FD_STEPS:
-            s.qpos[:], s.qvel[:], s.act[:], s.qacc_warmstart[:] = d.qpos, d.qvel, d.act, d.qacc_warmstart
-            s.ctrl[:] = control
-            mujoco.mjd_transitionFD(self.m, s, step, 0, self.A, self.B, None, None)
-            a, b = self.A.astype(np.float32), self.B.astype(np.float32)
+            try:
+                a, b = self.transition(s, step)
+            except np.linalg.LinAlgError:
+                continue
             a2 = a @ a
             a4 = a2 @ a2
             b2 = b + a @ b
@@ -233,6 +263,7 @@ class Collector:
         self.reached(k, t, d, one["index"], out)
         root, angle, _, joints = balance.errors(d.qpos, self.motions.qpos[one["index"]])
         one["lost"] = bool(root > LOST_ROOT_M or angle > LOST_RAD or balance.off_rails(root, angle, joints))
+        self.bins.passed(one["motion"], one["index"], one["lost"])
         return not one["lost"]
 
     def record(self, k, t, d, one, u, out):
