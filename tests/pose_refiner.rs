@@ -3,22 +3,17 @@
 //! The graphs are those of `training/pose/fixtures.py`: the network sees the brightest and the darkest place, the refiner
 //! gives fixed offsets.
 
-use std::path::{Path, PathBuf};
+#[path = "support/two_spots.rs"]
+mod two_spots;
 
-use mimicd::geometry::Calibration;
+use std::path::Path;
+
 use mimicd::pose::{PoseConfig, PoseEstimate, PoseStage};
-use mimicd_device::{CameraIndex, Frame, FrameGeometry, Integrity, PixelFormat};
+use mimicd_device::{Frame, Integrity};
 use nalgebra::Vector3;
+use two_spots::{calibration, fixture};
 
 const LIMIT_MM: f64 = 10.0;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pose").join(name)
-}
-
-fn calibration() -> Calibration {
-    Calibration::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/twin-calibration.toml")).unwrap()
-}
 
 /// A stage of the two-keypoint network with this refiner section, or why it was refused.
 fn load(refiner: &str, is_refined: bool) -> Result<PoseStage, String> {
@@ -46,22 +41,9 @@ fn section(file: &str) -> String {
 /// What every camera sees of a bright and, unless it is hidden, a dark spot.
 fn frames(is_dark_hidden: bool) -> Vec<Frame> {
     let (bright, dark) = (Vector3::new(0.05, -0.04, 0.05), Vector3::new(0.05, 0.03, 0.06));
-    let draw = |camera: &mimicd::geometry::CameraModel| {
-        let (width_px, height_px) = (camera.width_px, camera.height_px);
-        let geometry = FrameGeometry { width_px, height_px, format: PixelFormat::Mono8 };
-        let mut frame = Frame::blank(CameraIndex(0), geometry);
-        // Nothing darker than this counts as dark: the network's threshold is a fifth of full scale.
-        frame.pixels.fill(if is_dark_hidden { 230 } else { 128 });
-        for (point, value) in [(bright, 255), (dark, if is_dark_hidden { 230 } else { 0 })] {
-            let pixel = camera.project(&point).unwrap();
-            let corner = |at: f64| (at - 6.5).round() as usize;
-            for row in corner(pixel.y)..corner(pixel.y) + 13 {
-                frame.pixels[row * width_px as usize + corner(pixel.x)..][..13].fill(value);
-            }
-        }
-        frame
-    };
-    calibration().cameras.iter().map(draw).collect()
+    // Nothing darker than 230 counts as dark: the network's threshold is a fifth of full scale.
+    let (grey, black) = if is_dark_hidden { (230, 230) } else { (128, 0) };
+    two_spots::frames(grey, &[(bright, 255), (dark, black)])
 }
 
 fn estimate(stage: &mut PoseStage, frames: &[Frame]) -> PoseEstimate {

@@ -4,24 +4,19 @@
 //! The network of the fixture (`training/pose/fixtures.py`) is DANNCE's, two channels wide, with weights set by hand: keypoint 0
 //! is what most views show bright, keypoint 1 what they show dark, both one voxel of 10 mm further along y than seen.
 
-use std::path::{Path, PathBuf};
+#[path = "support/two_spots.rs"]
+mod two_spots;
 
-use mimicd::geometry::{Calibration, CameraModel};
+use std::path::Path;
+
 use mimicd::pose::{PoseConfig, PoseEstimate, PoseStage};
-use mimicd_device::{CameraIndex, Frame, FrameGeometry, PixelFormat};
+use mimicd_device::Frame;
 use nalgebra::Vector3;
+use two_spots::{calibration, fixture};
 
 const VOXEL_M: f64 = 0.01;
 /// Half a voxel and what a pixel of the crop (2.3 mm) leaves open, along each axis.
 const NEAR_M: f64 = 0.011;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pose").join(name)
-}
-
-fn calibration() -> Calibration {
-    Calibration::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/twin-calibration.toml")).unwrap()
-}
 
 const DECODE: &str = "kind = \"volume\"\ncameras = \"cameras\"\ncentre = \"centre\"\npresent = \"present\"\n\
                       positions = \"keypoints\"\nconfidence = \"confidence\"\nspread = \"spread\"\nsure = 0.05\n";
@@ -51,20 +46,8 @@ fn spots() -> [Vector3<f64>; 2] {
 
 /// What every camera sees of a bright and a dark spot.
 fn frames() -> Vec<Frame> {
-    let draw = |camera: &CameraModel| {
-        let (width_px, height_px) = (camera.width_px, camera.height_px);
-        let mut frame = Frame::blank(CameraIndex(0), FrameGeometry { width_px, height_px, format: PixelFormat::Mono8 });
-        frame.pixels.fill(128);
-        for (point, value) in spots().iter().zip([255, 0]) {
-            let pixel = camera.project(point).unwrap();
-            let corner = |at: f64| (at - 6.5).round() as usize;
-            for row in corner(pixel.y)..corner(pixel.y) + 13 {
-                frame.pixels[row * width_px as usize + corner(pixel.x)..][..13].fill(value);
-            }
-        }
-        frame
-    };
-    calibration().cameras.iter().map(draw).collect()
+    let [bright, dark] = spots();
+    two_spots::frames(128, &[(bright, 255), (dark, 0)])
 }
 
 /// The pose of these frames without the views of `lost`.

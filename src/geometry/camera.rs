@@ -41,10 +41,9 @@ pub struct CameraModel {
 
 /// Newton steps of [`CameraModel::undistort`]; strong real lenses need four or five.
 const UNDISTORT_STEPS: usize = 25;
-/// Newton stops when a step is smaller than this (normalised units; under 1e-9 px for any real focal length).
-const UNDISTORT_STEP_SMALL: f64 = 1e-14;
-/// A remaining error above this means that the point has no inverse (normalised units).
-const UNDISTORT_ERROR_MAX: f64 = 1e-9;
+/// Newton stops after a step smaller than this (normalised units): its error squares with each step, so what is left is of the
+/// size of the last digit.
+const UNDISTORT_STEP_SMALL: f64 = 1e-8;
 
 impl CameraModel {
     /// Mean focal length, pixels.
@@ -84,20 +83,22 @@ impl CameraModel {
     /// `None` where the distortion model has no inverse (far outside a strongly distorted image) or the pixel is not finite.
     pub fn undistort(&self, pixel: &Vector2<f64>) -> Option<Vector2<f64>> {
         let target = self.normalised(pixel);
+        if !target.iter().all(|v| v.is_finite()) {
+            return None;
+        }
         if self.distortion == [0.0; 5] {
-            return target.iter().all(|v| v.is_finite()).then_some(target);
+            return Some(target);
         }
         let mut point = target;
         for _ in 0..UNDISTORT_STEPS {
             let (value, jacobian) = self.distort_with_jacobian(&point);
-            let error = value - target;
-            let step = jacobian.try_inverse()? * error;
+            let step = jacobian.try_inverse()? * (value - target);
             point -= step;
             if step.norm_squared() < UNDISTORT_STEP_SMALL * UNDISTORT_STEP_SMALL {
-                break;
+                return Some(point);
             }
         }
-        ((self.distort(&point) - target).norm() < UNDISTORT_ERROR_MAX).then_some(point)
+        None
     }
 
     /// Ray of a pixel: camera centre and unit direction, in the world.

@@ -1,8 +1,8 @@
 //! Robust triangulation of one keypoint from up to [`VIEWS_MAX`] views.
 //!
 //! Every pixel becomes an undistorted ray. A linear solution over all views, weighted by confidence, is refined by
-//! Gauss–Newton on the reprojection error. If a view disagrees by more than the outlier limit, every pair of views
-//! proposes a point, the proposal that most confidence agrees with wins, and only the views that agree with it are
+//! Gauss–Newton on the reprojection error. If a view disagrees by more than the outlier limit, it is left out where all the
+//! others then agree; else every pair of views proposes a point, the proposal that most confidence agrees with wins, and only the views that agree with it are
 //! refined again. With two views nothing can be proved wrong, with three a single liar is found, so agreement of a
 //! majority of the confidence is required. Nothing allocates.
 
@@ -70,13 +70,31 @@ struct Ray<'a> {
     weight: f64,
     focal_px: f64,
     view: usize,
+    /// Its share of the linear solution's normal matrix and right side: every choice of views is a sum of these.
+    normal: Matrix3<f64>,
+    right: Vector3<f64>,
 }
 
-impl Ray<'_> {
+impl<'a> Ray<'a> {
+    fn new(camera: &'a CameraModel, seen: &Observation, view: usize) -> Option<Self> {
+        let point = camera.undistort(&seen.pixel)?;
+        let weight = seen.confidence;
+        let rotation = &camera.cam_from_world.rotation;
+        let translation = &camera.cam_from_world.translation_m;
+        let (mut normal, mut right) = (Matrix3::zeros(), Vector3::zeros());
+        for (axis, value) in [(0, point.x), (1, point.y)] {
+            let row = (rotation.row(2) * value - rotation.row(axis)).transpose();
+            let offset = translation[axis] - translation[2] * value;
+            normal += row * row.transpose() * weight;
+            right += row * (offset * weight);
+        }
+        Some(Self { camera, point, weight, focal_px: camera.focal_px(), view, normal, right })
+    }
+
     /// Reprojection error in undistorted pixels; `None` behind the camera.
     fn error_px(&self, xyz: &Vector3<f64>) -> Option<Vector2<f64>> {
         let p = self.camera.cam_from_world.apply(xyz);
-        (p.z > 1e-6).then(|| (Vector2::new(p.x / p.z, p.y / p.z) - self.point) * self.focal_px)
+        (p.z > 1e-6).then(|| (p.xy() * p.z.recip() - self.point) * self.focal_px)
     }
 }
 
@@ -98,9 +116,9 @@ pub fn triangulate_robust(
     for (view, (camera, seen)) in cameras.iter().zip(observations).enumerate() {
         if seen.confidence.is_finite()
             && seen.confidence >= options.confidence_min.max(f64::MIN_POSITIVE)
-            && let Some(point) = camera.undistort(&seen.pixel)
+            && let Some(ray) = Ray::new(camera, seen, view)
         {
-            storage[count] = Some(Ray { camera, point, weight: seen.confidence, focal_px: camera.focal_px(), view });
+            storage[count] = Some(ray);
             count += 1;
         }
     }
@@ -113,6 +131,9 @@ pub fn triangulate_robust(
         && agreeing(rays, &xyz, options.outlier_px) == all
     {
         return finish(rays, xyz, all, options);
+    }
+    if let Some((xyz, rest)) = without_one(rays, options.outlier_px) {
+        return finish(rays, xyz, rest, options);
     }
     let chosen = consensus(rays, options.outlier_px)?;
     let xyz = solve(rays, chosen)?;
@@ -182,14 +203,8 @@ fn linear(rays: &[Option<Ray<'_>>], chosen: u32) -> Option<Vector3<f64>> {
     let mut normal = Matrix3::zeros();
     let mut right = Vector3::zeros();
     for ray in each(rays, chosen) {
-        let rotation = &ray.camera.cam_from_world.rotation;
-        let translation = &ray.camera.cam_from_world.translation_m;
-        for (axis, value) in [(0, ray.point.x), (1, ray.point.y)] {
-            let row = (rotation.row(2) * value - rotation.row(axis)).transpose();
-            let offset = translation[axis] - translation[2] * value;
-            normal += row * row.transpose() * ray.weight;
-            right += row * (offset * ray.weight);
-        }
+        normal += ray.normal;
+        right += ray.right;
     }
     solve3(&normal, &right)
 }
@@ -204,8 +219,8 @@ fn linearise(rays: &[Option<Ray<'_>>], chosen: u32, xyz: &Vector3<f64>) -> Optio
             return None;
         }
         let rotation = &ray.camera.cam_from_world.rotation;
-        let scale = ray.focal_px / p.z;
-        let (x, y) = (p.x / p.z, p.y / p.z);
+        let inverse = p.z.recip();
+        let (x, y, scale) = (p.x * inverse, p.y * inverse, ray.focal_px * inverse);
         let error = (Vector2::new(x, y) - ray.point) * ray.focal_px;
         let jx = (rotation.row(0) - rotation.row(2) * x).transpose() * scale;
         let jy = (rotation.row(1) - rotation.row(2) * y).transpose() * scale;
@@ -231,6 +246,25 @@ fn is_majority(rays: &[Option<Ray<'_>>], chosen: u32) -> bool {
     let total: f64 = each(rays, mask(rays.len())).map(|r| r.weight).sum();
     let inside: f64 = each(rays, chosen).map(|r| r.weight).sum();
     chosen.count_ones() >= 2 && inside > 0.5 * total
+}
+
+/// The point on which all rays but one agree, and which they are: the usual trouble, found without trying every pair. With
+/// fewer than four rays those that are left prove nothing.
+fn without_one(rays: &[Option<Ray<'_>>], limit_px: f64) -> Option<(Vector3<f64>, u32)> {
+    let mut best: Option<(f64, u32)> = None;
+    for out in (0..rays.len()).filter(|_| rays.len() >= 4) {
+        let left = mask(rays.len()) & !(1 << out);
+        let Some(xyz) = linear(rays, left) else { continue };
+        let square = |ray: &Ray<'_>| ray.error_px(&xyz).map_or(f64::MAX, |error| error.norm_squared());
+        let within = each(rays, left).all(|ray| square(ray) <= limit_px * limit_px);
+        let cost = if within { each(rays, left).map(|ray| ray.weight * square(ray)).sum() } else { f64::MAX };
+        if within && best.is_none_or(|(lowest, _)| cost < lowest) {
+            best = Some((cost, left));
+        }
+    }
+    let (_, left) = best?;
+    let xyz = solve(rays, left)?;
+    (agreeing(rays, &xyz, limit_px) == left && is_majority(rays, left)).then_some((xyz, left))
 }
 
 /// The set of rays that agrees with the best two-view proposal, by a truncated weighted squared error.
@@ -280,13 +314,17 @@ fn finish(
     Some(Triangulated { xyz_m, views, rejected, residual_px, covariance_m2 })
 }
 
-/// Solves a symmetric positive 3x3 system; `None` when it is near singular (parallel rays).
+/// Solves a symmetric positive 3x3 system by its cofactors; `None` when it is near singular (parallel rays).
 fn solve3(normal: &Matrix3<f64>, right: &Vector3<f64>) -> Option<Vector3<f64>> {
-    let scale = normal.trace() / 3.0;
-    if !(normal.determinant() > 1e-9 * scale * scale * scale) {
+    let [[a, b, c], [_, d, e], [_, _, f]] = [0, 1, 2].map(|row| [0, 1, 2].map(|column| normal[(row, column)]));
+    let (aa, ab, ac) = (d * f - e * e, c * e - b * f, b * e - c * d);
+    let (bb, bc, cc) = (a * f - c * c, b * c - a * e, a * d - b * b);
+    let determinant = a * aa + b * ab + c * ac;
+    let scale = (a + d + f) / 3.0;
+    if !(determinant > 1e-9 * scale * scale * scale) {
         return None;
     }
-    Some(normal.try_inverse()? * right)
+    Some(Matrix3::new(aa, ab, ac, ab, bb, bc, ac, bc, cc) * right / determinant)
 }
 
 #[cfg(test)]
@@ -323,6 +361,24 @@ mod tests {
         assert!((found.xyz_m - truth).norm() < 1e-9);
         assert_eq!((found.views, found.rejected), (0b10_1101, 0b01_0010));
         assert!((triangulate_dlt(&rig, &views).unwrap() - truth).norm() > 5e-3);
+    }
+
+    #[test]
+    fn a_single_liar_is_found_as_the_search_of_all_pairs_finds_it() {
+        let rig = rig();
+        for (liar, off_px) in [(0, 12.0), (3, 30.0), (5, 400.0)] {
+            let mut views = seen(&rig, &Vector3::new(0.12, -0.2, 0.05));
+            for (view, observation) in views.iter_mut().enumerate() {
+                observation.pixel.x += (view as f64 * 2.3).sin();
+            }
+            views[liar].pixel.y += off_px;
+            let rays: Vec<_> =
+                rig.iter().zip(&views).enumerate().map(|(view, (camera, seen))| Ray::new(camera, seen, view)).collect();
+            let (_, without) = without_one(&rays, 8.0).unwrap();
+            assert_eq!(Some(without), consensus(&rays, 8.0), "liar {liar}");
+            assert_eq!(without, 0b11_1111 & !(1 << liar));
+            assert_eq!(without_one(&rays[..3], 8.0), None, "of three views a single one proves nothing here");
+        }
     }
 
     #[test]

@@ -1,8 +1,6 @@
 """Triangulation of 6 views x 23 keypoints by aniposelib, on the numbers of `cargo bench --bench pose`, and the ratio.
 
-    python3 -m venv VENV && VENV/bin/pip install aniposelib==0.8.0 numpy==2.4.6
-    cargo bench --bench pose -- triangulation
-    VENV/bin/python tests/peers/triangulation_aniposelib.py
+    cargo xtask bench pose      # makes an environment of triangulation_requirements.txt, measures ours, then runs this
 
 Both undistort, solve the linear system and give 23 points; ours also refines, checks every view against an outlier limit and
 gives a covariance. One thread each.

@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// The twin's models on a seed that nothing was trained or chosen on, with all cameras and with two lost, and triangulation
-/// beside aniposelib's where that is installed.
+/// beside aniposelib's.
 fn pose() -> Result<()> {
     let views = format!("{POSE_FOLDER}/views");
     let example = |package, name| ["run", "--quiet", "--release", "--package", package, "--example", name, "--"];
@@ -57,9 +57,7 @@ fn pose() -> Result<()> {
         }
     }
     println!("bench: error against confidence: {POSE_FOLDER}/*.svg");
-    let peer = std::env::var("MIMICD_PEERS_PYTHON").unwrap_or_else(|_| ".deps/peers-venv/bin/python".to_owned());
-    if shell::run(&peer, &["tests/peers/triangulation_aniposelib.py"]).is_err() {
-        println!("bench: no aniposelib to hold triangulation against (its first lines say how to get it)");
-    }
+    let python = setup::triangulation_environment()?;
+    shell::run(&python, &["tests/peers/triangulation_aniposelib.py"])?;
     Ok(())
 }

@@ -211,27 +211,34 @@ fn axe_core() -> Result<()> {
 
 /// The pinned Python environment in which other people's readers open what we write.
 fn peers_environment() -> Result<()> {
-    let requirements = "tests/peers/requirements.txt";
-    let Ok(pinned) = fs::read_to_string(requirements) else {
-        println!("set-up: no {requirements}, so no peers environment");
-        return Ok(());
-    };
-    let folder = Path::new(DEPS).join("peers-venv");
-    let stamp = folder.join("pins.stamp");
     let specifications = Path::new(DEPS).join("nwb/specifications.json");
-    if fs::read_to_string(&stamp).is_ok_and(|text| text == pinned) && specifications.is_file() {
-        println!("set-up: the peers environment is there");
-        return Ok(());
-    }
-    println!("set-up: making the peers environment (pinned Python packages)");
-    let target = folder.display().to_string();
-    shell::run_quiet(python(), &["-m", "venv", "--clear", &target])?;
-    let pip = folder.join("bin/pip").display().to_string();
-    shell::run_quiet(&pip, &["install", "--quiet", "--disable-pip-version-check", "--requirement", requirements])?;
+    let python = environment("peers", "tests/peers/requirements.txt", specifications.is_file())?;
+    let Some(python) = python else { return Ok(()) };
     // What `mimicd export --to nwb` embeds comes from the packages just installed.
-    let specifications = Path::new(DEPS).join("nwb/specifications.json");
-    let (python, out) = (folder.join("bin/python").display().to_string(), specifications.display().to_string());
-    shell::run_quiet(&python, &["tests/peers/nwb_specifications.py", &out])?;
+    let out = specifications.display().to_string();
+    shell::run_quiet(&python, &["tests/peers/nwb_specifications.py", &out])
+}
+
+/// The pinned Python environment with aniposelib, for one bench; its interpreter.
+pub(crate) fn triangulation_environment() -> Result<String> {
+    environment("triangulation", "tests/peers/triangulation_requirements.txt", true)?;
+    Ok(format!("{DEPS}/triangulation-venv/bin/python"))
+}
+
+/// Makes `.deps/<name>-venv` with these requirements; its interpreter, or nothing where it is there already and `is_whole`.
+fn environment(name: &str, requirements: &str, is_whole: bool) -> Result<Option<String>> {
+    let pinned = fs::read_to_string(requirements).with_context(|| format!("cannot read {requirements}"))?;
+    let folder = Path::new(DEPS).join(format!("{name}-venv"));
+    let stamp = folder.join("pins.stamp");
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == pinned) && is_whole {
+        println!("set-up: the {name} environment is there");
+        return Ok(None);
+    }
+    println!("set-up: making the {name} environment (pinned Python packages)");
+    shell::run_quiet(python(), &["-m", "venv", "--clear", &folder.display().to_string()])?;
+    let program = |name: &str| folder.join("bin").join(name).display().to_string();
+    let quiet = ["install", "--quiet", "--disable-pip-version-check", "--requirement", requirements];
+    shell::run_quiet(&program("pip"), &quiet)?;
     fs::write(&stamp, pinned)?;
-    Ok(())
+    Ok(Some(program("python")))
 }
