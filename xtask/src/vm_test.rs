@@ -35,7 +35,7 @@ enum Bench {
 }
 
 impl Bench {
-    /// All, the quickest first. The last leaves a build with more features behind.
+    /// All, the quickest first. Cameras and the last build the daemon with a feature more each (`webcam`, `aravis`).
     const ALL: [Self; 6] = [Self::UsbBoard, Self::PowerCut, Self::UsbDaemon, Self::Cameras, Self::Service, Self::Gige];
 
     const fn name(self) -> &'static str {
@@ -201,8 +201,9 @@ impl Build {
     }
 
     /// The daemon, and the programs that stand in for devices.
-    fn programs(self) -> Result<()> {
-        self.cargo(&["build", "--bin", "mimicd", "--example", "board_on_tty", "--example", "feed_loopback"])
+    fn programs(self, more: &[&str]) -> Result<()> {
+        let programs = ["build", "--bin", "mimicd", "--example", "board_on_tty", "--example", "feed_loopback"];
+        self.cargo(&[&programs[..], more].concat())
     }
 }
 
@@ -214,8 +215,10 @@ fn boot(bench: Bench, build: Build) -> Result<()> {
     let board = build.path("examples/board_on_tty");
     let log = PathBuf::from(LOGS).join(format!("{}.log", bench.name()));
     let script = |name: &str, words: &[&str]| shell::run_logged(&format!("tests/vm/{name}"), words, &log);
-    if !matches!(bench, Bench::Service | Bench::Gige) {
-        build.programs()?;
+    match bench {
+        Bench::Service | Bench::Gige => {}
+        Bench::Cameras => build.programs(&["--features", "mimicd/webcam"])?,
+        _ => build.programs(&[])?,
     }
     match bench {
         Bench::Cameras => {
